@@ -1,0 +1,224 @@
+"""The seams of orthodrome: every value that crosses from one room to another, and nothing else.
+
+All are frozen dataclasses (values) or Protocols (what a room asks of another). Importing this module does not import torch.
+
+Shape suffixes used all over the code: B batch, C classes, D embedding dimension, M columns of a tile, N items of a set, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used. The message says what was given, what was expected and what to do.
+
+    The command line prints it as one line without a traceback.
+    """
+
+
+# ---------------------------------------------------------------------------------------------- images and embeddings
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled image of a reader: ``key`` names it to people (a path, a record key), ``label`` is in ``[0, classes)``."""
+
+    key: str
+    label: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the loader hands to the training loop.
+
+    ``images`` uint8 (B, 3, H, W) RGB; ``labels`` int64 (B,); ``indices`` int64 (B,), positions in the reader.
+    """
+
+    images: Tensor
+    labels: Tensor
+    indices: Tensor
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels become the network's input. It is part of a model: stored with it and checked when it is loaded.
+
+    ``size`` is (height, width). The network sees ``(x − mean) / std`` of 8-bit values in ``colour`` order.
+    ``template`` names the alignment the crops follow, for example ``"arcface112"``; ``"none"`` when they follow none.
+    """
+
+    size: tuple[int, int] = (112, 112)
+    colour: str = "RGB"
+    mean: float = 127.5
+    std: float = 127.5
+    template: str = "none"
+
+    def __post_init__(self) -> None:
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise InputError(f"image size must be two positive integers (height, width); got {self.size}")
+        if self.colour != "RGB":
+            raise InputError(f"colour order must be 'RGB'; got {self.colour!r}")
+        if not self.std > 0:
+            raise InputError(f"std must be positive; got {self.std}")
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A set of labelled images with random access; must be picklable (it travels to worker processes)."""
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """One name per label, in label order."""
+
+    def __len__(self) -> int: ...
+
+    def sample(self, index: int) -> Sample:
+        """Key and label of one image, without decoding it."""
+
+    def image(self, index: int) -> np.ndarray:
+        """The decoded image: uint8 (H, W, 3), RGB, upright. Raises InputError naming the file and the reason."""
+
+
+@dataclass(frozen=True)
+class EmbeddingSet:
+    """Embeddings with their names: float32 ``vectors`` (N, D), not necessarily unit; int64 ``labels`` (N,) with −1 for unknown.
+
+    ``ids`` names each item (a path, a template id) and is unique; ``meta`` says where the vectors come from.
+    """
+
+    vectors: np.ndarray
+    labels: np.ndarray
+    ids: tuple[str, ...]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.vectors.ndim != 2:
+            raise InputError(f"embeddings must have shape (N, D); got {self.vectors.shape}")
+        count = self.vectors.shape[0]
+        if self.labels.shape != (count,):
+            raise InputError(f"labels must have shape ({count},), one per embedding; got {self.labels.shape}")
+        if len(self.ids) != count:
+            raise InputError(f"ids must name each of the {count} embeddings; got {len(self.ids)} ids")
+
+    def __len__(self) -> int:
+        return self.vectors.shape[0]
+
+
+# ------------------------------------------------------------------------------------------------------------- losses
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is known of each sample before classes are compared: inputs of the margin, scale and prepare functions of a loss.
+
+    ``norms`` (B, 1): ‖x‖ with gradient. ``target`` (B, 1): the similarity to the own class, with gradient.
+    ``negatives`` maps a scale to the logsumexp (B, 1) of ``scale · cos`` over the other classes, without gradient: one extra pass
+    over the classes, paid only by the rows that call it. ``generator`` draws the margins of the random rows.
+    """
+
+    norms: Tensor
+    target: Tensor
+    num_classes: int
+    negatives: Callable[[Tensor], Tensor]
+    generator: Any = None
+
+
+class Angular(Protocol):
+    """φ and ν of one paper. Column-local: ``nu[:, J]`` depends on ``cos[:, J]`` and per-row context only.
+
+    ``cos_y`` (B, 1) is the target similarity and ``cos`` (B, M) a tile of similarities. Inside ν, ``cos_y`` is a constant.
+    """
+
+    def __call__(self, cos_y: Tensor, cos: Tensor, **values: Any) -> tuple[Tensor, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class Link:
+    """How one target logit p (B,) meets the logits of the other classes.
+
+    ``partial``: (B, M) logits and (B, M) mask of valid columns -> (B,) partial. ``merge``: two partials -> one, associative and
+    commutative. ``join``: p (B,), merged partial N (B,) -> (B,) losses.
+    """
+
+    partial: Callable[[Tensor, Tensor], Tensor]
+    merge: Callable[[Tensor, Tensor], Tensor]
+    join: Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """Result of a head: ``loss`` (), ``per_sample`` (B,) whose mean plus the regularisers is ``loss``, ``stats`` detached."""
+
+    loss: Tensor
+    per_sample: Tensor
+    stats: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Head(Protocol):
+    """Embeddings (B, D) and labels (B,) in, LossOutput out."""
+
+    def __call__(self, embeddings: Tensor, labels: Tensor) -> LossOutput: ...
+
+
+class Backbone(Protocol):
+    """Images (B, 3, H, W) in, raw (not normalised) embeddings (B, D) out."""
+
+    def __call__(self, images: Tensor) -> Tensor: ...
+
+
+# --------------------------------------------------------------------------------------------------------- evaluation
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval: ``low`` ≤ ``high``, its ``level`` (0.95) and the ``method`` that made it."""
+
+    low: float
+    high: float
+    level: float = 0.95
+    method: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of one evaluation, ready to be printed and written: ``metrics`` is plain JSON; ``series`` holds arrays to plot."""
+
+    protocol: str
+    title: str
+    metrics: Mapping[str, Any]
+    series: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+# ------------------------------------------------------------------------------------------- from a photo to an identity
+
+
+class Detector(Protocol):
+    """Finds faces: uint8 (H, W, 3) RGB -> (F, 15): box x, y, width, height, five (x, y) landmarks, score."""
+
+    def __call__(self, image: np.ndarray) -> np.ndarray: ...
+
+
+class Aligner(Protocol):
+    """Cuts one face out: image and landmarks (5, 2) -> uint8 crop (H, W, 3)."""
+
+    def __call__(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray: ...
+
+
+class Index(Protocol):
+    """Nearest neighbours: unit queries (Q, D), k -> scores (Q, k) and positions (Q, k), best first."""
+
+    def __call__(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+PathLike = str | Path
+Labels = Sequence[int]
+Batches = Iterator[Batch]
