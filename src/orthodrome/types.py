@@ -114,21 +114,24 @@ class EmbeddingSet:
 
 # ------------------------------------------------------------------------------------------------------------- losses
 
+Values = Mapping[str, Any]
+"""Hyper-parameters by name, or keyword arguments of an angular function."""
+
 
 @dataclass(frozen=True)
 class Rows:
-    """What is known of each sample before classes are compared: inputs of the margin, scale and prepare functions of a loss.
+    """What is known of each sample before classes are compared: the input of a loss' margin, scale and prepare functions.
 
-    ``norms`` (B, 1): ‖x‖ with gradient. ``target`` (B, 1): the similarity to the own class, with gradient.
-    ``negatives`` maps a scale to the logsumexp (B, 1) of ``scale · cos`` over the other classes, without gradient: one extra pass
-    over the classes, paid only by the rows that call it. ``generator`` draws the margins of the random rows.
+    ``norms`` (B, 1): ‖x‖, with gradient. ``target`` (B, 1): the similarity to the own class, with gradient.
+    ``negatives`` maps a scale to the logsumexp (B,) of ``scale · cos`` over the other classes, without gradient: one extra pass
+    over the classes, paid only by the rows that call it. ``draw`` returns standard normal numbers of a shape, seeded by the head.
     """
 
     norms: Tensor
     target: Tensor
     num_classes: int
-    negatives: Callable[[Tensor], Tensor]
-    generator: Any = None
+    negatives: Callable[[Tensor | float], Tensor]
+    draw: Callable[[tuple[int, ...]], Tensor]
 
 
 class Angular(Protocol):
@@ -141,21 +144,93 @@ class Angular(Protocol):
 
 
 @dataclass(frozen=True)
-class Link:
-    """How one target logit p (B,) meets the logits of the other classes.
+class Similarity:
+    """What a tile of proxies yields; always column-local.
 
-    ``partial``: (B, M) logits and (B, M) mask of valid columns -> (B,) partial. ``merge``: two partials -> one, associative and
-    commutative. ``join``: p (B,), merged partial N (B,) -> (B,) losses.
+    ``query``: embeddings (B, D) and state -> (B, D). ``keys``: proxies (M·K, D) -> (M·K, D). ``reduce``: products (B, M·K) -> (B, M).
+    ``per_class`` is K, the proxies of one class; ``class_bias`` adds one learned number per class (state ``class_bias``).
     """
 
-    partial: Callable[[Tensor, Tensor], Tensor]
+    query: Callable[[Tensor, Mapping[str, Tensor]], Tensor]
+    keys: Callable[[Tensor], Tensor]
+    reduce: Callable[[Tensor], Tensor]
+    per_class: int = 1
+    class_bias: bool = False
+
+
+@dataclass(frozen=True)
+class Link:
+    """How the target logit p (B,) meets the logits of the other classes.
+
+    ``partial``: logits (B, M), −inf where a column does not count -> (B,). ``merge``: two partials -> one; associative and
+    commutative. ``join``: p (B,), the merged partial N (B,), number of classes -> (B,) losses.
+    """
+
+    partial: Callable[[Tensor], Tensor]
     merge: Callable[[Tensor, Tensor], Tensor]
-    join: Callable[[Tensor, Tensor], Tensor]
+    join: Callable[[Tensor, Tensor, int], Tensor]
+
+
+@dataclass(frozen=True)
+class State:
+    """One entry of a loss' state: its first value, and whether the optimizer learns it (a parameter) or the loss keeps it (a buffer)."""
+
+    value: Tensor
+    learned: bool = False
+
+
+@dataclass(frozen=True)
+class Regularizer:
+    """A term added to the loss of each sample.
+
+    ``state``: (classes, dimension) -> entries. ``value``: raw embeddings (B, D), labels (B,), proxies (C·K, D), state -> (B,).
+    ``update`` (training only, after the loss is known): the same arguments without the proxies -> new values of buffers.
+    """
+
+    name: str
+    value: Callable[[Tensor, Tensor, Tensor, Mapping[str, Tensor]], Tensor]
+    state: Callable[[int, int], Mapping[str, State]] = lambda classes, dimension: {}
+    update: Callable[[Tensor, Tensor, Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """One loss, resolved: every function bound to its hyper-parameters. Made by :func:`orthodrome.losses.get`.
+
+    A head evaluates ``p = scale · φ + bias``, ``n_j = scale · ν_j + bias``, ``ℓ = weight(link.join(p, ⊕_j n_j))`` and adds the
+    regularisers. ``prepare`` runs without gradient, in training only, and returns new values of state buffers.
+    """
+
+    name: str
+    similarity: Similarity
+    angular: Angular
+    link: Link
+    margins: Callable[[Rows, Mapping[str, Tensor]], Values]
+    scale: Callable[[Rows, Mapping[str, Tensor]], Tensor | float]
+    weight: Callable[[Tensor], Tensor]
+    state: Callable[[int], Mapping[str, State]]
+    prepare: Callable[[Rows, Mapping[str, Tensor]], Mapping[str, Tensor]] | None
+    regularizers: tuple[Regularizer, ...]
+    gradient: str
+    hyper: Values
+    defaults: Values
+    paper: str
+    cell: tuple[str, str]
+    formula: str
+    minimum_classes: int = 2
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What embeddings are compared with in a pair loss: other embeddings (M, D) and their labels (M,)."""
+
+    vectors: Tensor
+    labels: Tensor
 
 
 @dataclass(frozen=True)
 class LossOutput:
-    """Result of a head: ``loss`` (), ``per_sample`` (B,) whose mean plus the regularisers is ``loss``, ``stats`` detached."""
+    """Result of a head: ``loss`` () is the mean of ``per_sample`` (B,); ``stats`` are detached scalars for the log."""
 
     loss: Tensor
     per_sample: Tensor

@@ -1,0 +1,6 @@
+"""``orthodrome losses``."""
+
+
+def losses() -> None:
+    """Print the table of losses."""
+    print("x")

@@ -1,0 +1,5 @@
+"""What a loss *runs on*: heads that own proxies and state, and the one engine behind them."""
+
+from orthodrome.heads.proxy import ProxyHead
+
+__all__ = ["ProxyHead"]

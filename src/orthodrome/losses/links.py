@@ -1,0 +1,72 @@
+"""Links: how the target logit p meets the logits of the other classes. ``partial`` of each tile, ``merge`` of partials, ``join`` with p."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from orthodrome.types import InputError, Link, Values
+
+
+def softplus(z: Tensor) -> Tensor:
+    """ζ(z) = log(1 + e^z), to the precision of the dtype (torch's default turns linear at z = 20, 2·10⁻⁹ too early for float64)."""
+    return functional.softplus(z, threshold=50)
+
+
+def _logsumexp(logits: Tensor) -> Tensor:
+    return torch.logsumexp(logits, dim=1)
+
+
+def _cross_entropy(p: Tensor, n: Tensor, num_classes: int) -> Tensor:
+    return softplus(n - p)
+
+
+def _largest(logits: Tensor) -> Tensor:
+    return logits.amax(dim=1)
+
+
+SOFTMAX = Link(partial=_logsumexp, merge=torch.logaddexp, join=_cross_entropy)
+"""⊕ = logsumexp, Φ = ζ(N − p): the cross-entropy."""
+
+
+def softmax(hyper: Values) -> Link:
+    """The softmax link; it has no hyper-parameters."""
+    return SOFTMAX
+
+
+def hardest(margin: float) -> Link:
+    """The max link: ⊕ = max, Φ = relu(N − p + margin)."""
+    return Link(_largest, torch.maximum, lambda p, n, num_classes: torch.relu(n - p + margin))
+
+
+def class_weights(lam: float | str | None, num_classes: int) -> tuple[float, float]:
+    """Weights of the positive and of the negatives: (λ, 1 − λ); (1, 1) for None; λ = (C − 1)/C for "balanced"."""
+    if lam is None:
+        return 1.0, 1.0
+    if lam == "balanced":
+        lam = (num_classes - 1) / num_classes
+    if isinstance(lam, str) or not 0 < lam < 1:
+        raise InputError(f"lam must lie strictly between 0 and 1, or be 'balanced' or None; got {lam!r}")
+    return float(lam), 1 - float(lam)
+
+
+def binary(hyper: Values) -> Link:
+    """⊕ = Σ ζ(·), Φ = λ·ζ(−p) + (1 − λ)·N: every class decides for itself. ``hyper["lam"]`` is λ; ``bound`` clamps logits to ±bound."""
+    lam = hyper["lam"]
+    class_weights(lam, 2)
+    bound = hyper["scale"] if hyper.get("clamp") else None
+
+    def clamped(logits: Tensor) -> Tensor:
+        if bound is None:
+            return logits
+        return torch.where(logits == -torch.inf, logits, logits.clamp(-bound, bound))
+
+    def partial(logits: Tensor) -> Tensor:
+        return softplus(clamped(logits)).sum(dim=1)
+
+    def join(p: Tensor, n: Tensor, num_classes: int) -> Tensor:
+        positive, negative = class_weights(lam, num_classes)
+        return positive * softplus(-clamped(p)) + negative * n
+
+    return Link(partial, torch.add, join)

@@ -1,0 +1,73 @@
+"""What one line of the table holds, before hyper-parameters are bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from orthodrome.losses import angular, links, scales, similarities
+from orthodrome.losses.margins import Margins, constants
+from orthodrome.registry import Registry
+from orthodrome.types import Angular, Link, Regularizer, Rows, Similarity, State, Values
+
+TRIPLET_PROXY = ("triplet", "proxies")
+PAIR_PROXY = ("pair", "proxies")
+TRIPLET_FREE = ("triplet", "no proxies")
+PAIR_FREE = ("pair", "no proxies")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A function picked by the value of one hyper-parameter, for example the variant of SphereFace2."""
+
+    hyper: str
+    options: Mapping[Any, Any]
+
+    def pick(self, hyper: Values) -> Any:
+        """The function of the value given; raises InputError with near matches."""
+        table: Registry[Any] = Registry(self.hyper)
+        for name, option in self.options.items():
+            table.add(name, option)
+        return table.get(hyper[self.hyper])
+
+
+def no_state(num_classes: int, hyper: Values) -> dict[str, State]:
+    """A loss without state."""
+    return {}
+
+
+def plain_factor(hyper: Values) -> float:
+    """``loss_weight``."""
+    return float(hyper["loss_weight"])
+
+
+@dataclass(frozen=True)
+class Row:
+    """One loss of the table: pure functions by their names, defaults, and what people ask about it.
+
+    ``when`` maps a hyper-parameter and its value to other defaults, for example SphereFace2's variants.
+    """
+
+    name: str
+    paper: str
+    formula: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    angular: Angular | Choice = angular.plain
+    margins: Margins | Choice = constants()
+    margin_detached: Angular | Choice | None = None
+    scale: Callable[[Rows, Mapping[str, Tensor], Values], Tensor | float] = scales.constant
+    similarity: Callable[[Values], Similarity] = similarities.cosine
+    link: Callable[[Values], Link] = links.softmax
+    state: Callable[[int, Values], Mapping[str, State]] = no_state
+    prepare: Callable[[Rows, Mapping[str, Tensor], Values], Mapping[str, Tensor]] | None = None
+    regularizer: Callable[[Values], Regularizer | None] | None = None
+    factor: Callable[[Values], float] = plain_factor
+    cell: tuple[str, str] = TRIPLET_PROXY
+    gradient: str = "exact"
+    gradient_note: str = "the published formula, differentiated"
+    when: Mapping[str, Mapping[Any, Mapping[str, Any]]] = field(default_factory=dict)
+    minimum_classes: int = 2
+    renames: Mapping[str, str] = field(default_factory=dict)
