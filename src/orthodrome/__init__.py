@@ -42,11 +42,7 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'orthodrome' has no attribute {name!r}")
     where = _WHERE[name]
-    value = (
-        getattr(importlib.import_module(where), name)
-        if where
-        else importlib.import_module(f"orthodrome.{name}")
-    )
+    value = getattr(importlib.import_module(where), name) if where else importlib.import_module(f"orthodrome.{name}")
     globals()[name] = value
     return value
 

@@ -134,20 +134,19 @@ class Rows:
     draw: Callable[[tuple[int, ...]], Tensor]
 
 
-class Angular(Protocol):
-    """φ and ν of one paper. Column-local: ``nu[:, J]`` depends on ``cos[:, J]`` and per-row context only.
+Angular = Callable[..., "tuple[Tensor, Tensor]"]
+"""φ and ν of one paper: ``(cos_y (B, 1), cos (B, M), **values) -> (φ (B, 1), ν (B, M))``.
 
-    ``cos_y`` (B, 1) is the target similarity and ``cos`` (B, M) a tile of similarities. Inside ν, ``cos_y`` is a constant.
-    """
-
-    def __call__(self, cos_y: Tensor, cos: Tensor, **values: Any) -> tuple[Tensor, Tensor]: ...
+Column-local: ``nu[:, J]`` depends on ``cos[:, J]`` and per-row context only. ``cos_y`` is the target similarity and ``cos`` a tile of
+similarities. Inside ν, ``cos_y`` is a constant for the gradient.
+"""
 
 
 @dataclass(frozen=True)
 class Similarity:
     """What a tile of proxies yields; always column-local.
 
-    ``query``: embeddings (B, D) and state -> (B, D). ``keys``: proxies (M·K, D) -> (M·K, D). ``reduce``: products (B, M·K) -> (B, M).
+    ``query``: embeddings (B, D), state -> (B, D). ``keys``: proxies (M·K, D) -> (M·K, D). ``reduce``: products (B, M·K) -> (B, M).
     ``per_class`` is K, the proxies of one class; ``class_bias`` adds one learned number per class (state ``class_bias``).
     """
 
@@ -173,7 +172,7 @@ class Link:
 
 @dataclass(frozen=True)
 class State:
-    """One entry of a loss' state: its first value, and whether the optimizer learns it (a parameter) or the loss keeps it (a buffer)."""
+    """One entry of a loss' state: its first value, and whether the optimizer learns it (parameter) or the loss keeps it (buffer)."""
 
     value: Tensor
     learned: bool = False
@@ -264,7 +263,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Report:
-    """The result of one evaluation, ready to be printed and written: ``metrics`` is plain JSON; ``series`` holds arrays to plot."""
+    """The result of one evaluation, to be printed and written: ``metrics`` is plain JSON; ``series`` holds arrays to plot."""
 
     protocol: str
     title: str

@@ -29,9 +29,7 @@ def check_labels(labels: Tensor, batch: int, num_classes: int) -> Tensor:
     wrong = (labels < 0) | (labels >= num_classes)
     if bool(wrong.any()):
         position = int(wrong.nonzero()[0])
-        raise InputError(
-            f"labels must be in [0, {num_classes}); got {int(labels[position])} at position {position}"
-        )
+        raise InputError(f"labels must be in [0, {num_classes}); got {int(labels[position])} at position {position}")
     return labels
 
 
@@ -71,9 +69,7 @@ def dense(
         def negatives(scale: Tensor | float) -> Tensor:
             return torch.logsumexp(without_target(scale * cos_BC.detach(), labels), dim=1)
 
-        rows = Rows(
-            sphere.norms(embeddings), cos_BC.gather(1, labels.unsqueeze(1)), num_classes, negatives, draw
-        )
+        rows = Rows(sphere.norms(embeddings), cos_BC.gather(1, labels.unsqueeze(1)), num_classes, negatives, draw)
         fresh = prepared(spec, rows, state) if training else {}
         state = {**state, **fresh}
 
@@ -125,8 +121,6 @@ def statistics(rows: Rows, scale: Tensor | float) -> dict[str, Tensor]:
 def check_shapes(embeddings: Tensor, dimension: int) -> None:
     """Raises InputError unless embeddings are floating (B, D) with B ≥ 1."""
     if embeddings.ndim != 2 or embeddings.shape[1] != dimension or embeddings.shape[0] < 1:
-        raise InputError(
-            f"embeddings must have shape (B, {dimension}) with B ≥ 1; got {tuple(embeddings.shape)}"
-        )
+        raise InputError(f"embeddings must have shape (B, {dimension}) with B ≥ 1; got {tuple(embeddings.shape)}")
     if not embeddings.is_floating_point():
         raise InputError(f"embeddings must be floating point; got {embeddings.dtype}")

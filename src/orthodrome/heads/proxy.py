@@ -81,9 +81,7 @@ class ProxyHead(nn.Module):
         engine.check_shapes(embeddings, self.embedding_dim)
         labels = engine.check_labels(labels, embeddings.shape[0], self.num_classes)
         state = {name: getattr(self, name) for name in self._state_names}
-        output, fresh = self._evaluate(
-            self.spec, embeddings, labels, self.weight, state, training=self.training, draw=self._draw
-        )
+        output, fresh = self._evaluate(self.spec, embeddings, labels, self.weight, state, training=self.training, draw=self._draw)
         for name, value in fresh.items():
             getattr(self, name).copy_(value)
         return output
@@ -93,7 +91,9 @@ class ProxyHead(nn.Module):
         return torch.randn(shape) if self.training else torch.zeros(shape)
 
     def extra_repr(self) -> str:
-        return f"{self.loss!r}, num_classes={self.num_classes}, embedding_dim={self.embedding_dim}, gradient={self.spec.gradient!r}"
+        return (
+            f"{self.loss!r}, num_classes={self.num_classes}, embedding_dim={self.embedding_dim}, gradient={self.spec.gradient!r}"
+        )
 
 
 def _at_least(value: int, minimum: int, what: str) -> int:

@@ -53,9 +53,7 @@ def annealed(rows: Rows, state: StateValues, hyper: Values) -> Values:
 
 def _order(margin: float) -> int:
     if margin not in (1, 2, 3, 4):
-        raise InputError(
-            f"a_softmax takes margin 1, 2, 3 or 4 (a polynomial in cos θ); got {margin!r}. Fractions: sphereface_r"
-        )
+        raise InputError(f"a_softmax takes margin 1, 2, 3 or 4 (a polynomial in cos θ); got {margin!r}. Fractions: sphereface_r")
     return int(margin)
 
 
@@ -129,9 +127,7 @@ def elastic(rows: Rows, state: StateValues, hyper: Values) -> Values:
     draws = rows.draw((rows.target.shape[0], 1)).to(rows.target)
     if hyper["plus"]:
         hardest_first = rows.target.detach().squeeze(1).argsort()
-        draws = torch.empty_like(draws).index_copy_(
-            0, hardest_first, draws.sort(dim=0, descending=True).values
-        )
+        draws = torch.empty_like(draws).index_copy_(0, hardest_first, draws.sort(dim=0, descending=True).values)
     return {"margin": hyper["margin"] + hyper["sigma"] * draws}
 
 
@@ -151,9 +147,7 @@ def both_margins(rows: Rows, state: StateValues, hyper: Values) -> Values:
 def positive_margin_only(rows: Rows, state: StateValues, hyper: Values) -> Values:
     """m_p and t, for the angular and multiplicative variants, which have no margin on the other classes."""
     if hyper["margin_n"] is not None:
-        raise InputError(
-            f"margin_n belongs to variant 'C'; variant {hyper['variant']!r} has no margin on the other classes"
-        )
+        raise InputError(f"margin_n belongs to variant 'C'; variant {hyper['variant']!r} has no margin on the other classes")
     return {"margin_p": positive_margin(hyper), "t": hyper["t"]}
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from orthodrome.losses import angular, links, scales, similarities
 from orthodrome.losses.margins import Margins, constants
 from orthodrome.registry import Registry
-from orthodrome.types import Angular, Link, Regularizer, Rows, Similarity, State, Values
+from orthodrome.types import Angular, Link, Regularizer, Similarity, State, Values
 
 TRIPLET_PROXY = ("triplet", "proxies")
 PAIR_PROXY = ("pair", "proxies")
@@ -58,11 +58,11 @@ class Row:
     angular: Angular | Choice = angular.plain
     margins: Margins | Choice = constants()
     margin_detached: Angular | Choice | None = None
-    scale: Callable[[Rows, Mapping[str, Tensor], Values], Tensor | float] = scales.constant
+    scale: Callable[..., Tensor | float] = scales.constant
     similarity: Callable[[Values], Similarity] = similarities.cosine
     link: Callable[[Values], Link] = links.softmax
     state: Callable[[int, Values], Mapping[str, State]] = no_state
-    prepare: Callable[[Rows, Mapping[str, Tensor], Values], Mapping[str, Tensor]] | None = None
+    prepare: Callable[..., Mapping[str, Tensor]] | None = None
     regularizer: Callable[[Values], Regularizer | None] | None = None
     factor: Callable[[Values], float] = plain_factor
     cell: tuple[str, str] = TRIPLET_PROXY

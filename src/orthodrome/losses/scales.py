@@ -31,9 +31,7 @@ def learnable(rows: Rows, state: StateValues, hyper: Values) -> Tensor | float:
 def learnable_state(num_classes: int, hyper: Values) -> dict[str, State]:
     """One learned scale, or no state."""
     return (
-        {"scale": State(torch.tensor(float(hyper["scale"]), dtype=torch.float64), learned=True)}
-        if hyper["learn_scale"]
-        else {}
+        {"scale": State(torch.tensor(float(hyper["scale"]), dtype=torch.float64), learned=True)} if hyper["learn_scale"] else {}
     )
 
 

@@ -51,8 +51,8 @@ def annealed_support(rows: Any, state: Any, hyper: Values) -> Values:
     return {**margins.annealed(rows, state, hyper), "t": hyper["t"]}
 
 
-ANNEALED = {"state": margins.annealing_state, "prepare": margins.annealing_update}
-LEARNED_SCALE = {"scale": scales.learnable, "state": scales.learnable_state}
+ANNEALED: dict[str, Any] = {"state": margins.annealing_state, "prepare": margins.annealing_update}
+LEARNED_SCALE: dict[str, Any] = {"scale": scales.learnable, "state": scales.learnable_state}
 
 _TABLE = [
     # --- softmax link -------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ _TABLE = [
 ]  # fmt: skip
 
 # SphereFace2 as the paper builds it, each stage adding one thing, so that the ablation can be run again.
-_NAIVE = {
+_NAIVE: dict[str, Any] = {
     "base": "sphereface2",
     "lam": None,
     "scale": 1.0,
@@ -122,16 +122,14 @@ _NAIVE = {
     "bias": None,
     "loss_weight": 1.0,
 }
-_STAGES = {
+_STAGES: dict[str, tuple[str, dict[str, Any]]] = {
     "sphereface2_naive": ("ζ alone: both weights 1, r = 1, m = 0, no b, t = 1", {}),
     "sphereface2_b": ("L_b: + λ", {"lam": 0.7}),
     "sphereface2_e": ("L_e: + r", {"lam": 0.7, "scale": 40.0}),
     "sphereface2_a": ("L_a: + margin", {"lam": 0.7, "scale": 40.0, "margin": 0.4}),
     "sphereface2_bias": ("+ b", {"lam": 0.7, "scale": 40.0, "margin": 0.4, "bias": "paper init"}),
 }
-_TABLE += [
-    Row(name, "2108.01513", formula, {**_NAIVE, **added}) for name, (formula, added) in _STAGES.items()
-]
+_TABLE += [Row(name, "2108.01513", formula, {**_NAIVE, **added}) for name, (formula, added) in _STAGES.items()]
 
 ROWS: Registry[Row] = Registry("loss")
 for _row in _TABLE:
