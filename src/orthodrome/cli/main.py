@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from orthodrome import __version__
+from orthodrome.cli import losses, train
 
 app = typer.Typer(
     name="orthodrome",
@@ -38,9 +39,8 @@ def _options(
 
 def main() -> None:
     """Run the command line; an error ends in one line on stderr and exit code 1, an interruption in exit code 130."""
-    from orthodrome.cli import losses
-
-    app.command("losses")(losses.losses)
+    for verb in (train.train, losses.losses):
+        app.command()(verb)
     try:
         app()
     except KeyboardInterrupt:

@@ -1,0 +1,118 @@
+"""A whole set decoded once and kept in memory as uint8."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from orthodrome.data.decode import Size
+from orthodrome.data.parallel import map_in_processes
+from orthodrome.data.readers import ImageReader
+from orthodrome.types import InputError
+
+CacheChoice = Literal["auto"] | bool
+Progress = Callable[[int, int], None]
+"""Called with the number of images done and the number of all."""
+
+AUTO_SHARE = 0.25
+_CHUNK = 64
+
+_CONTAINER_LIMITS = (
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+)  # cgroup 2, 1
+
+
+def decode_many(reader: ImageReader, size: Size, indices: np.ndarray) -> np.ndarray:
+    """Decode images of a reader into one array: uint8 (B, 3, H, W)."""
+    images = np.empty((len(indices), 3, *size), dtype=np.uint8)
+    for row, index in enumerate(indices):
+        images[row] = reader.image(int(index), size).transpose(2, 0, 1)
+    return images
+
+
+def load_cache(
+    reader: ImageReader,
+    size: Size,
+    workers: int,
+    progress: Progress | None = None,
+    start_method: str | None = None,
+) -> np.ndarray:
+    """Decode all images once, by ``workers`` processes (0: in this one): uint8 (N, 3, H, W).
+
+    Raises:
+        InputError: an image cannot be decoded; the message names the file and the reason.
+    """
+    total = len(reader)
+    chunks = [np.arange(first, min(first + _CHUNK, total)) for first in range(0, total, _CHUNK)]
+    decode = partial(decode_many, reader, size)
+    mapped = partial(map_in_processes, workers=workers, start_method=start_method) if workers else map
+    decoded = mapped(decode, chunks)
+    images = np.empty((total, 3, *size), dtype=np.uint8)
+    for indices, chunk in zip(chunks, decoded, strict=True):
+        images[indices[0] : indices[-1] + 1] = chunk
+        if progress is not None:
+            progress(int(indices[-1]) + 1, total)
+    return images
+
+
+def cache_bytes(num_images: int, size: Size) -> int:
+    """Bytes of the cache: ``N · 3 · H · W``."""
+    return num_images * 3 * size[0] * size[1]
+
+
+def wants_cache(choice: CacheChoice, num_images: int, size: Size) -> bool:
+    """Whether to cache: ``"auto"`` means where the set fits in a quarter of the memory that is free now.
+
+    Raises:
+        InputError: a cache is demanded that does not fit at all, or the choice is none.
+    """
+    if choice not in ("auto", True, False):
+        raise InputError(f"cache must be 'auto', True or False; got {choice!r}")
+    needed, free = cache_bytes(num_images, size), available_memory()
+    if choice == "auto":
+        return free is not None and needed <= AUTO_SHARE * free
+    if choice and free is not None and needed > free:
+        raise InputError(f"a cache of {_gib(needed)} does not fit in the {_gib(free)} that are free; use cache='auto'")
+    return bool(choice)
+
+
+def available_memory() -> int | None:
+    """Bytes this process may take, within its container's limit; None where the system does not say."""
+    known = [value for value in (_meminfo(), *map(_limit, _CONTAINER_LIMITS)) if value is not None]
+    return min(known) if known else _sysconf_free()
+
+
+def _meminfo(path: str = "/proc/meminfo") -> int | None:
+    for line in _text(path).splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _limit(path: str) -> int | None:
+    text = _text(path).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _sysconf_free() -> int | None:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def _gib(amount: int) -> str:
+    return f"{amount / 2**30:.1f} GiB"

@@ -1,0 +1,61 @@
+"""What is in a set, before anything is trained on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from orthodrome.data.readers import ImageReader
+from orthodrome.types import InputError
+
+
+@dataclass(frozen=True)
+class SetSummary:
+    """People and images of a set.
+
+    ``fewest``, ``median`` and ``most`` are images per person; ``singles`` counts the people who have one.
+    """
+
+    people: int
+    images: int
+    fewest: int
+    median: float
+    most: int
+    singles: int
+
+    def __str__(self) -> str:
+        spread = f"{self.fewest} to {self.most} per person, median {self.median:g}"
+        singles = f"; {self.singles:,} with a single image" if self.singles else ""
+        return f"{self.images:,} images of {self.people:,} people ({spread}{singles})"
+
+
+def class_counts(reader: ImageReader) -> np.ndarray:
+    """Images per class: int64 (C,)."""
+    return np.bincount(reader.labels, minlength=len(reader.class_names))
+
+
+def check_trainable(reader: ImageReader) -> SetSummary:
+    """Count people and images, and refuse a set no identity loss can learn from.
+
+    People with a single image are allowed (a proxy can still be learnt for them) and counted in the result.
+
+    Raises:
+        InputError: no images, fewer than two people, or a class without images.
+    """
+    counts = class_counts(reader)
+    if counts.sum() == 0:
+        raise InputError("the training set has no images")
+    if counts.size < 2:
+        raise InputError(f"training needs at least two identities; got one, {reader.class_names[0]!r}")
+    empty = np.flatnonzero(counts == 0)
+    if empty.size:
+        raise InputError(f"class {reader.class_names[empty[0]]!r} (label {empty[0]}) has no images; remove it or add some")
+    return SetSummary(
+        people=counts.size,
+        images=int(counts.sum()),
+        fewest=int(counts.min()),
+        median=float(np.median(counts)),
+        most=int(counts.max()),
+        singles=int((counts == 1).sum()),
+    )

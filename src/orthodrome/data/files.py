@@ -1,0 +1,36 @@
+"""The reader of sets made of image files: what a folder of identities and a list file both become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from orthodrome.data.decode import Size, decode_image, printable
+from orthodrome.types import Sample
+
+
+@dataclass(frozen=True, eq=False)
+class FileReader:
+    """Labelled image files under ``root``: paths, int64 labels (N,) in ``[0, C)``, one class name per label.
+
+    ``ignored`` names the files that were found but are no images by their extension.
+    """
+
+    root: Path
+    paths: tuple[str, ...]
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def sample(self, index: int) -> Sample:
+        """Path (relative to the root, printable) and label of one image, without decoding it."""
+        return Sample(printable(self.paths[index]), int(self.labels[index]))
+
+    def image(self, index: int, size: Size | None = None) -> np.ndarray:
+        """The decoded image, uint8 (H, W, 3); ``size`` and errors as `orthodrome.data.decode_image`."""
+        return decode_image(self.root / self.paths[index], size)

@@ -1,0 +1,53 @@
+"""Writing files so that each is whole or untouched: beside first, renamed once all are on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from orthodrome.types import InputError
+
+Content = bytes | Callable[[BinaryIO], object]
+"""The bytes of a file, or a function that writes them into an open file."""
+
+
+def write_file(path: Path, content: Content) -> Path:
+    """Write one file; see `write_together`."""
+    return write_together(path.parent, {path.name: content})[0]
+
+
+def write_together(folder: Path, contents: Mapping[str, Content]) -> tuple[Path, ...]:
+    """Write ``contents`` (file name -> content) into ``folder``, made if need be: to files beside first, renamed once all are on disk.
+
+    Raises InputError naming the file and the reason (no space left, no permission); then no file is half-written, older files of
+    these names are as they were, and none is left over.
+    """
+    written: list[tuple[Path, Path]] = []
+    current = folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            current = folder / name
+            beside = folder / f".{name}.{os.getpid()}.part"
+            written.append((beside, current))
+            _write_to_disk(beside, content)
+        for beside, current in written:
+            beside.replace(current)
+    except OSError as error:
+        raise InputError(f"cannot write {current}: {error.strerror or error}; nothing was left half-written") from error
+    finally:
+        for beside, _ in written:
+            beside.unlink(missing_ok=True)
+    return tuple(path for _, path in written)
+
+
+def _write_to_disk(path: Path, content: Content) -> None:
+    with path.open("wb") as file:
+        if callable(content):
+            content(file)
+        else:
+            file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,104 @@
+"""Images to embeddings: one pass of a model over a set, with the mirror image joined as asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from orthodrome.data import FileReader, ImageReader, MemoryReader, SequentialSampler, create_loader, printable, to_network_input
+from orthodrome.pipeline.model import Model
+from orthodrome.registry import Registry
+from orthodrome.types import EmbeddingSet, InputError
+
+Progress = Callable[[int, int], None]
+
+FLIPS: Registry[Callable[[Tensor, Tensor], Tensor]] = Registry("flip")
+FLIPS.add("sum", lambda straight, mirrored: straight + mirrored)
+FLIPS.add("concat", lambda straight, mirrored: torch.cat([straight, mirrored], dim=1))
+
+
+def embed_images(model: Model, images: Any, **how: Any) -> EmbeddingSet:
+    """Embed a uint8 array (N, H, W, 3), a sequence of paths, a mapping id -> path, or a reader; see `embed_reader` for ``how``.
+
+    Paths and arrays have no labels (−1). Ids are the paths as given, or positions.
+    """
+    if isinstance(images, np.ndarray):
+        return _unlabelled(embed_reader(model, MemoryReader(images, np.zeros(len(images), np.int64)), **how))
+    if isinstance(images, Mapping):
+        return embed_files(model, images, **how)
+    if isinstance(images, Sequence):
+        return embed_files(model, {printable(path): Path(path) for path in images}, **how)
+    return embed_reader(model, images, **how)
+
+
+def embed_files(model: Model, files: Mapping[str, Path], **how: Any) -> EmbeddingSet:
+    """Embed image files by id; labels are −1."""
+    if not files:
+        raise InputError("no images to embed")
+    paths = tuple(str(path) for path in files.values())
+    reader = FileReader(Path(), paths, np.zeros(len(paths), np.int64), ("unlabelled",))
+    return _unlabelled(embed_reader(model, reader, **how), tuple(files))
+
+
+def embed_reader(
+    model: Model,
+    reader: ImageReader,
+    *,
+    flip: str = "sum",
+    batch_size: int = 256,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> EmbeddingSet:
+    """Embed every image of ``reader``, in its order: float32 raw embeddings, labels and keys of the reader.
+
+    ``flip``: ``"sum"`` adds the embedding of the mirror image, ``"concat"`` puts it beside, ``"none"`` leaves it out. Runs in
+    evaluation mode and float32 and leaves the network in the mode it was in.
+
+    Raises InputError for an image that cannot be decoded and for an embedding that is not finite, both named.
+    """
+    if flip != "none":
+        FLIPS.get(flip)
+    sampler = SequentialSampler(len(reader), min(batch_size, len(reader)))
+    loader = create_loader(reader, sampler, model.preprocessing.size, workers=workers, cache=False)
+    was_training = model.network.training
+    model.network.eval()
+    try:
+        parts = []
+        for batch in loader.batches(0):
+            parts.append(_embed_batch(model, batch.images, flip))
+            if progress:
+                progress(min(len(parts) * sampler.batch_size, len(reader)), len(reader))
+    finally:
+        model.network.train(was_training)
+    ids = tuple(reader.sample(i).key for i in range(len(reader)))
+    vectors = np.concatenate(parts)
+    _check_finite(vectors, ids)
+    return EmbeddingSet(vectors, np.asarray(reader.labels), ids, {"flip": flip, **model.meta})
+
+
+@torch.no_grad()
+def _embed_batch(model: Model, images: Tensor, flip: str) -> np.ndarray:
+    device = next(model.network.parameters()).device
+    pixels = to_network_input(images.to(device), model.preprocessing)
+    embeddings = model.network(pixels).float()
+    if flip != "none":
+        embeddings = FLIPS.get(flip)(embeddings, model.network(pixels.flip(3)).float())
+    return embeddings.cpu().numpy()
+
+
+def _check_finite(vectors: np.ndarray, ids: tuple[str, ...]) -> None:
+    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if wrong.size:
+        raise InputError(
+            f"the embedding of {ids[wrong[0]]} is not finite ({wrong.size} of {len(ids)}): the model's weights are damaged"
+        )
+
+
+def _unlabelled(embeddings: EmbeddingSet, ids: tuple[str, ...] | None = None) -> EmbeddingSet:
+    labels = np.full(len(embeddings), -1, np.int64)
+    return EmbeddingSet(embeddings.vectors, labels, ids or embeddings.ids, embeddings.meta)

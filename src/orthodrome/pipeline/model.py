@@ -1,0 +1,113 @@
+"""A trained model: network, how its input is made, and where both come from, in one ``model.safetensors``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from orthodrome.backbones import create_backbone
+from orthodrome.files import write_file
+from orthodrome.types import InputError, PathLike, Preprocessing
+
+FORMAT = "orthodrome-model-1"
+MODEL_FILE = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with its preprocessing. ``backbone`` in the description is (name, embedding dimension, options).
+
+    Use :func:`orthodrome.pipeline.embed_images` or the method ``embed`` to turn images into an
+    :class:`~orthodrome.types.EmbeddingSet`.
+    """
+
+    network: nn.Module
+    preprocessing: Preprocessing
+    backbone: str
+    embedding_dim: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def embed(self, images: Any, **how: Any) -> Any:
+        """Embeddings of images; see :func:`orthodrome.pipeline.embed.embed_images`."""
+        from orthodrome.pipeline.embed import embed_images
+
+        return embed_images(self, images, **how)
+
+
+def create_model(
+    backbone: str, embedding_dim: int, preprocessing: Preprocessing, options: Mapping[str, Any] | None = None
+) -> Model:
+    """A new, untrained model. Raises InputError for an unknown network or option."""
+    options = dict(options or {})
+    network = create_backbone(backbone, embedding_dim, preprocessing.size, **options)
+    return Model(network, preprocessing, backbone, embedding_dim, options)
+
+
+def save_model(model: Model, path: PathLike, meta: Mapping[str, Any] | None = None) -> Path:
+    """Write weights and description to one safetensors file, whole or not at all."""
+    description = {
+        "backbone": model.backbone,
+        "embedding_dim": model.embedding_dim,
+        "options": dict(model.options),
+        "preprocessing": asdict(model.preprocessing),
+        "meta": dict(meta if meta is not None else model.meta),
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
+    return write_file(Path(path), save(tensors, {"format": FORMAT, "model": json.dumps(description)}))
+
+
+def load_model(path: PathLike) -> Model:
+    """The model in a run folder or a ``.safetensors`` file, in evaluation mode on the CPU.
+
+    Raises InputError when there is none, when the file is something else or damaged, or when its weights do not fit its description.
+    """
+    file = _model_file(Path(path))
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{file}: cannot be read as a model: {error}") from None
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{file}: a safetensors file, but not one of orthodrome (expected format {FORMAT!r})")
+    description = json.loads(metadata["model"])
+    preprocessing = description["preprocessing"]
+    preprocessing["size"] = tuple(preprocessing["size"])
+    model = create_model(
+        description["backbone"], description["embedding_dim"], Preprocessing(**preprocessing), description["options"]
+    )
+    try:
+        model.network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"{file}: its weights do not fit the network it names, {model.backbone}: {error}") from None
+    model.network.eval()
+    return Model(**{**vars(model), "meta": description["meta"]})
+
+
+def _model_file(path: Path) -> Path:
+    file = path / MODEL_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(
+            f"{path}: no model here; expected a run folder with {MODEL_FILE} (written when training ends) or a .safetensors file"
+        )
+    return file
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Trainable and frozen parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def to_device(model: Model, device: torch.device) -> Model:
+    """The same model on another device (the network is moved, not copied)."""
+    model.network.to(device)
+    return model

@@ -1,0 +1,78 @@
+"""What ``orthodrome train`` does with its arguments: checks all of them before anything is trained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orthodrome.data import open_reader
+from orthodrome.pipeline.evaluate import ProtocolData, check_protocol, evaluate_model
+from orthodrome.pipeline.model import Model
+from orthodrome.training.recipe import Recipe, load_recipe
+from orthodrome.training.run import CHECKPOINT_FILE, INPUTS_FILE, RECIPE_FILE, Evaluate, RunResult, train
+from orthodrome.types import InputError
+
+
+def start_run(
+    recipe_file: Path | None,
+    data: Path | None,
+    evaluate_on: Path | None,
+    pairs: Path | None,
+    protocol: str,
+    overrides: Sequence[str],
+    out: Path | None,
+) -> RunResult:
+    """A new run. Raises InputError for anything that cannot work, before the first image is read."""
+    if data is None:
+        raise InputError("--data is missing: a folder with one sub-folder of images per person, or a list file of 'path label'")
+    recipe = load_recipe(recipe_file, overrides)
+    where = _protocol_data(protocol, evaluate_on, pairs)
+    folder = out or Path("runs") / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if (folder / CHECKPOINT_FILE).exists():
+        raise InputError(f"{folder} already holds a run; go on with --resume {folder}, or choose another --out")
+    return train(recipe, open_reader(data), folder, evaluate=_evaluation(recipe, where), inputs=_inputs(data, where))
+
+
+def resume_run(folder: Path, other_options: Sequence[str]) -> RunResult:
+    """Go on with a run from its last checkpoint, on the data it was started with."""
+    if other_options:
+        raise InputError(f"--resume takes recipe and data from the run; leave out {', '.join(other_options)}")
+    if not (folder / RECIPE_FILE).is_file() or not (folder / INPUTS_FILE).is_file():
+        raise InputError(f"{folder}: no run here; expected a run folder with {RECIPE_FILE} and {INPUTS_FILE}")
+    recipe = load_recipe(folder / RECIPE_FILE)
+    inputs = yaml.safe_load((folder / INPUTS_FILE).read_text(encoding="utf-8"))
+    evaluation = inputs["evaluation"]
+    where = ProtocolData(evaluation["protocol"], Path(evaluation["data"]), Path(evaluation["pairs"])) if evaluation else None
+    return train(recipe, open_reader(inputs["data"]), folder, evaluate=_evaluation(recipe, where), resume=True, inputs=inputs)
+
+
+def _protocol_data(protocol: str, data: Path | None, pairs: Path | None) -> ProtocolData | None:
+    if (data is None) != (pairs is None):
+        raise InputError("--eval and --pairs go together: the folder of images and the list of pairs")
+    if data is None or pairs is None:
+        return None
+    return ProtocolData(protocol, data, pairs)
+
+
+def _evaluation(recipe: Recipe, where: ProtocolData | None) -> Evaluate | None:
+    if where is None:
+        return None
+    check_protocol(where)
+
+    def evaluate(model: Model) -> dict[str, Any]:
+        report = evaluate_model(model, where, flip=recipe.evaluation.flip)
+        headline = f"{where.protocol} {report.accuracy:.2%} ± {report.standard_error:.2%}, EER {report.eer.rate:.2%}"
+        return {"summary": headline, "protocol": where.protocol, **dict(report.to_report().metrics)}
+
+    return evaluate
+
+
+def _inputs(data: Path, where: ProtocolData | None) -> dict[str, Any]:
+    evaluation = None
+    if where:
+        evaluation = {"protocol": where.protocol, "data": str(where.data.resolve()), "pairs": str(where.pairs.resolve())}
+    return {"data": str(data.resolve()), "evaluation": evaluation}

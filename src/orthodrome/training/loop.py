@@ -1,0 +1,111 @@
+"""The training loop: one, readable from top to bottom. What happens around it (logs, checkpoints, evaluation) hangs on its events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from orthodrome.data import Loader, to_network_input
+from orthodrome.training.optim import clip_gradients, set_learning_rate
+from orthodrome.training.recipe import Recipe
+from orthodrome.training.schedules import Schedule
+from orthodrome.types import Batch, InputError, LossOutput, Preprocessing
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run is: finished epochs, finished batches of the current one, finished steps in all."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+
+    def after_batch(self) -> Position:
+        """One step further."""
+        return Position(self.epoch, self.batch + 1, self.step + 1)
+
+    def next_epoch(self) -> Position:
+        """At the start of the next epoch."""
+        return Position(self.epoch + 1, 0, self.step)
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What learns: network, head, optimizer and schedule."""
+
+    backbone: nn.Module
+    head: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    preprocessing: Preprocessing
+    recipe: Recipe
+    device: torch.device
+
+
+class Events(Protocol):
+    """What the loop tells the outside world. ``step`` returns False to stop the run after this step."""
+
+    def step(self, position: Position, output: LossOutput, images: int) -> bool: ...
+
+    def epoch(self, position: Position) -> None: ...
+
+
+class TrainingDiverged(InputError):
+    """The loss became NaN or infinite."""
+
+
+def fit(learner: Learner, loader: Loader, position: Position, events: Events) -> Position:
+    """Train from ``position`` to the last epoch of the recipe, or until an event asks to stop; returns where it ended."""
+    while position.epoch < learner.recipe.schedule.epochs:
+        for batch in loader.batches(position.epoch, start=position.batch):
+            output = train_step(learner, batch, position)
+            position = position.after_batch()
+            if not events.step(position, output, len(batch.labels)):
+                return position
+        position = position.next_epoch()
+        events.epoch(position)
+    return position
+
+
+def train_step(learner: Learner, batch: Batch, position: Position) -> LossOutput:
+    """Forward, loss, backward, step. Raises TrainingDiverged before a loss that is not finite can reach the weights."""
+    recipe = learner.recipe
+    set_learning_rate(learner.optimizer, recipe.optimizer.learning_rate * learner.schedule(position.step))
+    images = batch.images.to(learner.device, non_blocking=True)
+    labels = batch.labels.to(learner.device, non_blocking=True)
+    pixels = to_network_input(images, learner.preprocessing, channels_last=recipe.channels_last)
+
+    with autocast(learner.device, recipe.precision):
+        embeddings = learner.backbone(pixels)
+    output = learner.head(embeddings.float(), labels)
+    if not torch.isfinite(output.loss):
+        raise TrainingDiverged(_diagnosis(learner, embeddings, output, position))
+
+    learner.optimizer.zero_grad(set_to_none=True)
+    output.loss.backward()
+    clip_gradients(learner.optimizer, recipe.optimizer.clip_norm)
+    learner.optimizer.step()
+    return output
+
+
+def autocast(device: torch.device, precision: str) -> Any:
+    """Products in bfloat16 where the recipe asks for it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def _diagnosis(learner: Learner, embeddings: torch.Tensor, output: LossOutput, position: Position) -> str:
+    rate = learner.recipe.optimizer.learning_rate * learner.schedule(position.step)
+    if torch.isfinite(embeddings).all():
+        cause = f"the embeddings are finite (largest norm {embeddings.norm(dim=1).max():.3g}): the proxies or the loss' scale ran away"
+    else:
+        rows = (~torch.isfinite(embeddings)).any(dim=1).sum()
+        cause = f"{int(rows)} of {len(embeddings)} embeddings are not finite: the network's weights ran away"
+    return (
+        f"loss {learner.recipe.loss.name} became {output.loss.item()} at step {position.step + 1} (epoch {position.epoch + 1}) "
+        f"with learning rate {rate:.3g}; {cause}. Most likely the learning rate is too high: lower it "
+        f"(--set optimizer.learning_rate={rate / 3:.2g}), warm up (--set schedule.warmup_epochs=1) or clip "
+        f"(--set optimizer.clip_norm=5), and start again from the last checkpoint or anew"
+    )

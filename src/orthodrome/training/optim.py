@@ -1,0 +1,52 @@
+"""Optimizers and their parameter groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from orthodrome.training.recipe import OptimizerSettings
+
+
+def parameter_groups(backbone: nn.Module, head: nn.Module, settings: OptimizerSettings) -> list[dict[str, Any]]:
+    """Four groups: decayed and not decayed, of the backbone and of the head.
+
+    Weight decay acts on parameters with two or more axes (convolutions, linear layers, proxies); biases, norms, PReLU slopes and the
+    scalars of a loss are left alone. Parameters of modules that ask for no gradient are left out.
+    """
+    groups = []
+    for module, rate in ((backbone, 1.0), (head, settings.head_rate)):
+        trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        for decay, members in (
+            (settings.weight_decay, [p for p in trainable if p.ndim >= 2]),
+            (0.0, [p for p in trainable if p.ndim < 2]),
+        ):
+            if members:
+                groups.append({"params": members, "weight_decay": decay, "rate": rate})
+    return groups
+
+
+def create_optimizer(groups: list[dict[str, Any]], settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """SGD with momentum, or AdamW."""
+    if settings.name == "sgd":
+        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.nesterov)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Give every group its share of ``learning_rate``."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group["rate"]
+
+
+def clip_gradients(optimizer: torch.optim.Optimizer, clip_norm: float | None) -> None:
+    """Scale all gradients down together so that their norm is at most ``clip_norm``."""
+    if clip_norm is not None:
+        nn.utils.clip_grad_norm_(_parameters(optimizer), clip_norm)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> Iterable[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -1,0 +1,213 @@
+"""A recipe: everything that decides a training run but the data. Typed, validated, the same in YAML and in Python.
+
+An unknown key is an error with the nearest valid one. ``backbone`` and ``loss`` take the options of the network and the
+hyper-parameters of the loss beside their name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from orthodrome.registry import near_matches
+from orthodrome.types import InputError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _NamedSection(BaseModel):
+    """A name and free options, which the thing of that name checks."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What stands beside the declared keys."""
+        return dict(self.model_extra or {})
+
+
+class BackboneSettings(_NamedSection):
+    """A network of ``orthodrome.backbones.names()`` and its options."""
+
+    name: str = "sfnet20"
+    embedding_dim: int = Field(512, ge=2)
+
+
+class LossSettings(_NamedSection):
+    """A loss of ``orthodrome losses`` and its hyper-parameters."""
+
+    name: str = "cosface"
+
+
+class DataSettings(_Section):
+    """What the network sees. ``size`` is a side or [height, width]; ``shift`` is ± pixels; pixels become ``(x − mean)/std``.
+
+    ``sampler: identities`` draws ``people`` × ``images_per_person`` a batch, as pair losses need; then ``batch_size`` is their product.
+    """
+
+    size: int | tuple[int, int] = 112
+    mean: float = 127.5
+    std: float = Field(127.5, gt=0)
+    template: str = "none"
+    flip: float = Field(0.5, ge=0, le=1)
+    shift: int = Field(0, ge=0)
+    cache: Literal["auto"] | bool = "auto"
+    workers: int | None = Field(None, ge=0)
+    sampler: Literal["uniform", "identities"] = "uniform"
+    people: int = Field(32, ge=2)
+    images_per_person: int = Field(4, ge=1)
+
+    @property
+    def height_and_width(self) -> tuple[int, int]:
+        """``size`` as (height, width)."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+class OptimizerSettings(_Section):
+    """``weight_decay`` acts on weights of convolutions, linear layers and proxies, never on biases, norms, slopes and scalars.
+
+    ``clip_norm`` clips the norm of all gradients together; ``head_rate`` multiplies the learning rate of the head.
+    """
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = Field(0.1, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(5e-4, ge=0)
+    clip_norm: float | None = Field(None, gt=0)
+    head_rate: float = Field(1.0, gt=0)
+
+
+class ScheduleSettings(_Section):
+    """Learning rate over the run: linear warm-up over ``warmup_epochs``, then ``name``, down to ``final`` times the learning rate.
+
+    ``step`` multiplies by ``gamma`` at each epoch of ``milestones``; ``poly`` falls as (1 − progress)^``power``.
+    """
+
+    name: Literal["cosine", "poly", "step", "constant"] = "cosine"
+    epochs: int = Field(16, ge=1)
+    warmup_epochs: float = Field(0.0, ge=0)
+    final: float = Field(0.0, ge=0, le=1)
+    power: float = Field(2.0, gt=0)
+    milestones: tuple[float, ...] = ()
+    gamma: float = Field(0.1, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ScheduleSettings:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs must be below epochs; got {self.warmup_epochs} of {self.epochs}")
+        if self.name == "step" and not self.milestones:
+            raise ValueError("schedule 'step' needs milestones, the epochs at which the rate drops")
+        return self
+
+
+class EvaluationSettings(_Section):
+    """Every ``every`` epochs, and after the last one. ``flip``: how image and mirror image are joined."""
+
+    every: int = Field(1, ge=1)
+    flip: Literal["sum", "concat", "none"] = "sum"
+
+
+class LogSettings(_Section):
+    """A line in ``log.jsonl`` each ``every`` steps; ``tensorboard`` writes event files too (extra ``tensorboard``)."""
+
+    every: int = Field(50, ge=1)
+    tensorboard: bool = False
+
+
+class Recipe(_Section):
+    """One training run. The defaults train a SphereFace-20 with CosFace."""
+
+    name: str = "run"
+    seed: int = Field(0, ge=0)
+    deterministic: bool = False
+    device: str = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = True
+    batch_size: int = Field(128, ge=1)
+    checkpoint_every: int = Field(1000, ge=1)
+    backbone: BackboneSettings = BackboneSettings()
+    loss: LossSettings = LossSettings()
+    data: DataSettings = DataSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    log: LogSettings = LogSettings()
+
+    def to_yaml(self) -> str:
+        """The recipe with every default spelled out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a YAML file (None: all defaults) with ``a.b=c`` overrides laid over it; values are read as YAML.
+
+    Raises InputError for a file that is not there or not YAML, an unknown key (with the nearest valid one), or a wrong value.
+    """
+    content = read_yaml(path) if path else {}
+    for override in overrides:
+        _override(content, override)
+    return parse_recipe(content, str(path) if path else "recipe")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: the recipe cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from None
+    if content is not None and not isinstance(content, dict):
+        raise InputError(f"{path}: a recipe is a mapping of keys to values; got {type(content).__name__}")
+    return content or {}
+
+
+def parse_recipe(content: dict[str, Any], where: str) -> Recipe:
+    """Validate a mapping; every mistake is reported at once."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{where}: " + "; ".join(_explain(problem) for problem in error.errors())) from None
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise InputError(f"--set takes key=value, for example optimizer.learning_rate=0.05; got {override!r}")
+    *parents, last = key.split(".")
+    section = content
+    for parent in parents:
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
+            raise InputError(f"--set {override}: {parent!r} is a value, not a section")
+    try:
+        section[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {override}: {value!r} is not a YAML value") from None
+
+
+def _explain(problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}.{near_matches(key, _keys(Recipe))}"
+    given = f"; got {problem['input']!r}" if location else ""
+    return f"{key or 'recipe'}: {problem['msg'].removeprefix('Value error, ')}{given}"
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _keys(field.annotation, f"{prefix}{name}.")
+    return keys
