@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orthodrome import __version__
-from orthodrome.cli import losses, train
+from orthodrome.cli import embed, evaluate, losses, quickstart, train
 
 app = typer.Typer(
     name="orthodrome",
@@ -39,7 +39,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; an error ends in one line on stderr and exit code 1, an interruption in exit code 130."""
-    for verb in (train.train, losses.losses):
+    for verb in (quickstart.quickstart, train.train, evaluate.evaluate, embed.embed, losses.losses):
         app.command()(verb)
     try:
         app()

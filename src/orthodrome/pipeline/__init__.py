@@ -1,6 +1,7 @@
 """From images to embeddings with a trained model."""
 
 from orthodrome.pipeline.embed import embed_files, embed_images, embed_reader
+from orthodrome.pipeline.evaluate import evaluate_model
 from orthodrome.pipeline.model import Model, create_model, load_model, save_model
 from orthodrome.pipeline.storage import load_embeddings, save_embeddings
 
@@ -10,6 +11,7 @@ __all__ = [
     "embed_files",
     "embed_images",
     "embed_reader",
+    "evaluate_model",
     "load_embeddings",
     "load_model",
     "save_embeddings",

@@ -31,10 +31,15 @@ def start_run(
         raise InputError("--data is missing: a folder with one sub-folder of images per person, or a list file of 'path label'")
     recipe = load_recipe(recipe_file, overrides)
     where = _protocol_data(protocol, evaluate_on, pairs)
-    folder = out or Path("runs") / f"{recipe.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = out or run_folder(recipe.name)
     if (folder / CHECKPOINT_FILE).exists():
         raise InputError(f"{folder} already holds a run; go on with --resume {folder}, or choose another --out")
     return train(recipe, open_reader(data), folder, evaluate=_evaluation(recipe, where), inputs=_inputs(data, where))
+
+
+def run_folder(name: str) -> Path:
+    """``runs/NAME-TIME`` under the current directory."""
+    return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def resume_run(folder: Path, other_options: Sequence[str]) -> RunResult:

@@ -27,7 +27,7 @@ from orthodrome.training.optim import create_optimizer, parameter_groups
 from orthodrome.training.recipe import Recipe
 from orthodrome.training.schedules import create_schedule
 from orthodrome.training.stopping import StopRequest
-from orthodrome.training.telemetry import Board, JsonLines, Speed, counting_progress, training_progress
+from orthodrome.training.telemetry import Board, JsonLines, Speed, counting, training_progress
 from orthodrome.types import InputError, LossOutput, Preprocessing
 
 RECIPE_FILE, INPUTS_FILE, LOG_FILE = "recipe.yaml", "inputs.yaml", "log.jsonl"
@@ -137,8 +137,7 @@ def open_loader(recipe: Recipe, reader: ImageReader, console: Console) -> Loader
         sampler = PKSampler(reader.labels, settings.people, settings.images_per_person, recipe.seed)
     else:
         sampler = EpochSampler(len(reader), recipe.batch_size, recipe.seed)
-    with counting_progress(console) as bar:
-        task = bar.add_task("decoding", total=len(reader))
+    with counting(console, "decoding") as progress:
         return create_loader(
             reader,
             sampler,
@@ -147,7 +146,7 @@ def open_loader(recipe: Recipe, reader: ImageReader, console: Console) -> Loader
             seed=recipe.seed,
             workers=settings.workers,
             cache=settings.cache,
-            progress=lambda done, total: bar.update(task, completed=done),
+            progress=progress,
         )
 
 

@@ -1,0 +1,35 @@
+"""``orthodrome embed``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def embed(
+    model: Annotated[Path, typer.Argument(help="Run folder or model.safetensors.", metavar="MODEL")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, aligned like the training images; or one folder of identities.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The .npz to write.")],
+    flip: Annotated[str, typer.Option(help="Join image and mirror image: sum, concat or none.")] = "sum",
+) -> None:
+    """Turn images into embeddings: an .npz with vectors, labels and ids.
+
+    Example: orthodrome embed runs/x a.jpg b.jpg -o faces.npz
+    """
+    from orthodrome.cli.output import console, remarks
+    from orthodrome.data import open_reader
+    from orthodrome.pipeline import load_model, save_embeddings
+    from orthodrome.training.telemetry import counting
+    from orthodrome.types import InputError
+
+    if output.suffix != ".npz":
+        raise InputError(f"-o takes the name of an .npz file; got {output}")
+    loaded = load_model(model)
+    source = open_reader(images[0]) if len(images) == 1 and images[0].is_dir() else images
+    with counting(remarks(), "embedding") as progress:
+        embeddings = loaded.embed(source, flip=flip, progress=progress)
+    save_embeddings(embeddings, output)
+    count, dimension = embeddings.vectors.shape
+    console().print(f"{count} embeddings of {dimension} numbers: {output}", highlight=False)

@@ -1,0 +1,54 @@
+"""Evaluation: exact error rates of embeddings, each with its interval. Needs numpy only; torch is never
+imported.
+"""
+
+from orthodrome.evaluation.folds import FoldResult, deal_folds
+from orthodrome.evaluation.intervals import bootstrap_by_identity, wilson
+from orthodrome.evaluation.pairs import ImageId, Pairs, read_pairs, resolve_pairs
+from orthodrome.evaluation.protocols import PROTOCOLS, EvaluationProtocol
+from orthodrome.evaluation.report import Written, summary_rows, write_comparison, write_report
+from orthodrome.evaluation.roc import (
+    EqualErrorRate,
+    RocCurve,
+    TarAtFar,
+    equal_error_rate,
+    roc_curve,
+    tar_at_far,
+)
+from orthodrome.evaluation.scores import Comparisons, canonical_scores, pair_scores
+from orthodrome.evaluation.verification import (
+    VerificationReport,
+    all_pairs,
+    verification,
+    verification_from_embeddings,
+)
+
+__all__ = [
+    "PROTOCOLS",
+    "Comparisons",
+    "EqualErrorRate",
+    "EvaluationProtocol",
+    "FoldResult",
+    "ImageId",
+    "Pairs",
+    "RocCurve",
+    "TarAtFar",
+    "VerificationReport",
+    "Written",
+    "all_pairs",
+    "bootstrap_by_identity",
+    "canonical_scores",
+    "deal_folds",
+    "equal_error_rate",
+    "pair_scores",
+    "read_pairs",
+    "resolve_pairs",
+    "roc_curve",
+    "summary_rows",
+    "tar_at_far",
+    "verification",
+    "verification_from_embeddings",
+    "wilson",
+    "write_comparison",
+    "write_report",
+]

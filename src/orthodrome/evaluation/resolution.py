@@ -1,0 +1,54 @@
+"""What a number of comparisons can resolve: which FARs, and how far a rate read off few errors can be
+trusted.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+
+from orthodrome.types import InputError
+
+Rate = float | Fraction | Decimal
+
+
+def possible_fars(impostors: int) -> tuple[float, ...]:
+    """0.1, 0.01, 0.001, … as far as FAR·``impostors`` ≥ 1."""
+    return tuple(float(f"1e-{digits}") for digits in range(1, len(str(impostors))))
+
+
+def exact_far(far: Rate, impostors: int) -> Fraction:
+    """``far`` as the decimal number that was written: 0.001 is 1/1000, and ⌊FAR·N⌋ is exact.
+
+    Raises InputError unless 0 < FAR ≤ 1 and FAR·``impostors`` ≥ 1.
+    """
+    try:
+        exact = Fraction(str(far))
+    except (ValueError, ZeroDivisionError):
+        raise InputError(f"FAR must be a number in (0, 1]; got {far!r}") from None
+    if not 0 < exact <= 1:
+        raise InputError(f"FAR must lie in (0, 1]; got {far}")
+    if exact * impostors < 1:
+        raise InputError(
+            f"FAR {far} needs ≥ 1/FAR = {-(-exact.denominator // exact.numerator):,} impostors; "
+            f"got {impostors:,}. Ask for FAR ≥ {1 / impostors:.2g} or compare more people"
+        )
+    return exact
+
+
+def small_counts_warning(accepted_impostor: int, impostor: int, accepted_genuine: int, genuine: int) -> str:
+    """Empty, or what the counts behind a FAR and its FRR are too small for."""
+    accepted = _too_few(accepted_impostor, impostor, "accepted impostors", "FAR")
+    rejected = _too_few(genuine - accepted_genuine, genuine, "rejected genuines", "FRR")
+    return "; ".join(text for text in (accepted, rejected) if text)
+
+
+def _too_few(errors: int, trials: int, what: str, rate: str) -> str:
+    """Rule of 3: no error in n trials bounds the rate by 3/n at 95 %. Rule of 30 (Doddington et al., 2000):
+    with 30 errors the true rate is within ± 30 % of the observed one with 90 % confidence.
+    """
+    if errors == 0:
+        return f"no {what} in {trials:,}: the true {rate} may be up to {min(1.0, 3 / trials):.2g} (rule of 3)"
+    if errors < 30:
+        return f"{errors} {what} in {trials:,}: the true {rate} may be off by more than 30 % (rule of 30)"
+    return ""

@@ -1,0 +1,40 @@
+"""How rates, intervals and thresholds are printed, the same in the terminal and on the page."""
+
+from __future__ import annotations
+
+import math
+
+from orthodrome.types import Interval
+
+
+def percent(rate: float) -> str:
+    """``0.0912`` -> ``9.12 %``."""
+    return f"{100 * rate:.2f} %"
+
+
+def between(interval: Interval) -> str:
+    """The interval in per cent: ``90.66–92.09``."""
+    return f"{100 * interval.low:.2f}–{100 * interval.high:.2f}"
+
+
+def with_interval(rate: float, interval: Interval) -> str:
+    """``91.40 % (90.66–92.09)``."""
+    return f"{percent(rate)} ({between(interval)})"
+
+
+def false_accept_rate(far: float) -> str:
+    """A FAR as the papers write it: ``1 %`` and ``0.1 %``, then ``1e−3``-like powers below."""
+    if far >= 0.001:
+        return f"{100 * far:g} %"
+    mantissa, exponent = f"{far:.6e}".split("e")
+    return f"{float(mantissa):g}e−{-int(exponent)}"
+
+
+def rounded_up(threshold: float, digits: int = 4) -> str:
+    """A threshold rounded up, so that what is printed never accepts more impostors than what was measured."""
+    return f"{math.ceil(threshold * 10**digits - 1e-9) / 10**digits:.{digits}f}"
+
+
+def one_in(rate: float) -> str:
+    """``0.001`` -> ``1 in 1,000``; ``0`` -> ``none``."""
+    return f"1 in {1 / rate:,.0f}" if rate > 0 else "none"
