@@ -15,6 +15,7 @@ _WHERE = {
     "EmbeddingSet": "orthodrome.types",
     "LossOutput": "orthodrome.types",
     "Preprocessing": "orthodrome.types",
+    "PairHead": "orthodrome.heads.pair",
     "ProxyHead": "orthodrome.heads.proxy",
     "create_backbone": "orthodrome.backbones",
     "load_model": "orthodrome.pipeline.model",
@@ -24,6 +25,7 @@ _WHERE = {
     "figures": "",
     "heads": "",
     "losses": "",
+    "pipeline": "",
     "sphere": "",
     "training": "",
 }
@@ -31,8 +33,9 @@ _WHERE = {
 __all__ = ["__version__", *_WHERE]
 
 if TYPE_CHECKING:
-    from orthodrome import backbones, data, evaluation, figures, heads, losses, sphere, training
+    from orthodrome import backbones, data, evaluation, figures, heads, losses, pipeline, sphere, training
     from orthodrome.backbones import create_backbone
+    from orthodrome.heads.pair import PairHead
     from orthodrome.heads.proxy import ProxyHead
     from orthodrome.pipeline.model import load_model
     from orthodrome.types import EmbeddingSet, InputError, LossOutput, Preprocessing

@@ -59,7 +59,8 @@ def chebyshev(cos: Tensor, order: int) -> Tensor:
 
 
 def psi(cos: Tensor, margin: float) -> Tensor:
-    """ψ(θ) = (−1)^k cos(mθ) − 2k with k = ⌊mθ/π⌋: cos(mθ), continued so that it falls over all of [0, π] (SphereFace, 1704.08063).
+    """ψ(θ) = (−1)^k cos(mθ) − 2k with k = ⌊mθ/π⌋: cos(mθ), continued so that it falls over all of [0, π]
+    (SphereFace, 1704.08063).
 
     For an integer m, cos(mθ) is a Chebyshev polynomial, so that the gradient needs no θ; SphereFace-R also uses fractions such as
     m = 1.7. k is a constant for the gradient.

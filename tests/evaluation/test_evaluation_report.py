@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orthodrome.evaluation import files, summary_rows, verification, write_comparison, write_report
+from orthodrome import files
+from orthodrome.evaluation import summary_rows, verification, write_comparison, write_report
 from orthodrome.evaluation.report import NO_PLOTS
 from orthodrome.evaluation.wording import false_accept_rate, one_in, rounded_up
 from orthodrome.types import InputError, Report

@@ -10,7 +10,9 @@ import typer
 
 def embed(
     model: Annotated[Path, typer.Argument(help="Run folder or model.safetensors.", metavar="MODEL")],
-    images: Annotated[list[Path], typer.Argument(help="Image files, aligned like the training images; or one folder of identities.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, aligned like the training images; or one folder of identities.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .npz to write.")],
     flip: Annotated[str, typer.Option(help="Join image and mirror image: sum, concat or none.")] = "sum",
 ) -> None:
@@ -18,7 +20,7 @@ def embed(
 
     Example: orthodrome embed runs/x a.jpg b.jpg -o faces.npz
     """
-    from orthodrome.cli.output import console, remarks
+    from orthodrome.cli.output import remarks, show
     from orthodrome.data import open_reader
     from orthodrome.pipeline import load_model, save_embeddings
     from orthodrome.training.telemetry import counting
@@ -32,4 +34,4 @@ def embed(
         embeddings = loaded.embed(source, flip=flip, progress=progress)
     save_embeddings(embeddings, output)
     count, dimension = embeddings.vectors.shape
-    console().print(f"{count} embeddings of {dimension} numbers: {output}", highlight=False)
+    show(f"{count} embeddings of {dimension} numbers: {output}")

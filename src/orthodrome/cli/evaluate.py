@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,18 +10,22 @@ import typer
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Run folder, model.safetensors, or embeddings (.npz).", metavar="MODEL|EMBEDDINGS")],
+    model: Annotated[
+        Path, typer.Argument(help="Run folder, model.safetensors, or embeddings (.npz).", metavar="MODEL|EMBEDDINGS")
+    ],
     protocol: Annotated[str, typer.Option(help="Protocol: lfw, or pairs for any list of that form.")] = "lfw",
     data: Annotated[Path | None, typer.Option(help="Folder of images, name/name_0001.jpg; not needed for embeddings.")] = None,
     pairs: Annotated[Path | None, typer.Option(help="List of pairs (pairs.txt).")] = None,
     flip: Annotated[str, typer.Option(help="Join image and mirror image: sum, concat or none.")] = "sum",
-    out: Annotated[Path | None, typer.Option(help="Folder of the report; default: beside the model, evaluation-PROTOCOL.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report; default: beside the model, evaluation-PROTOCOL.")
+    ] = None,
 ) -> None:
     """Verify a model or embeddings under a protocol; prints the result and writes a report (JSON, HTML, PNG).
 
     Example: orthodrome evaluate runs/x --protocol lfw --data lfw/ --pairs pairs.txt
     """
-    from orthodrome.cli.output import console, remarks
+    from orthodrome.cli.output import remarks, show
     from orthodrome.evaluation import PROTOCOLS, write_report
     from orthodrome.pipeline import evaluate_model, load_embeddings, load_model
     from orthodrome.pipeline.evaluate import ProtocolData
@@ -39,7 +44,7 @@ def evaluate(
             report = evaluate_model(load_model(model), ProtocolData(protocol, data, pairs), flip=flip, progress=progress)
     beside = model if model.is_dir() else model.parent
     written = write_report(report.to_report(), out or beside / f"evaluation-{protocol}")
-    console().print(report.summary(), highlight=False)
+    show(report.summary())
     if written.notice:
-        remarks().print(written.notice, highlight=False)
-    console().print(f"report: {next(file for file in written.files if file.suffix == '.html')}", highlight=False)
+        print(written.notice, file=sys.stderr)
+    show(f"report: {next(file for file in written.files if file.suffix == '.html')}")

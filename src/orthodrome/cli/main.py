@@ -37,10 +37,16 @@ def _options(
     _debug = debug
 
 
+def register() -> None:
+    """Give ``app`` its verbs, once."""
+    if not app.registered_commands:
+        for verb in (quickstart.quickstart, train.train, evaluate.evaluate, embed.embed, losses.losses):
+            app.command()(verb)
+
+
 def main() -> None:
     """Run the command line; an error ends in one line on stderr and exit code 1, an interruption in exit code 130."""
-    for verb in (quickstart.quickstart, train.train, evaluate.evaluate, embed.embed, losses.losses):
-        app.command()(verb)
+    register()
     try:
         app()
     except KeyboardInterrupt:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 
-def console() -> Console:
-    """Standard output, not folded where it is no terminal."""
-    return Console(soft_wrap=True)
+def show(result: RenderableType) -> None:
+    """A result, on standard output; lines of text are not folded."""
+    Console().print(result, highlight=False, markup=False, soft_wrap=isinstance(result, str))
 
 
 def remarks() -> Console:

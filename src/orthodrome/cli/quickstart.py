@@ -16,15 +16,14 @@ def quickstart(
 
     Needs the extra `demo`: pip install "orthodrome[demo]".
     """
-    from orthodrome.cli.output import console
+    from orthodrome.cli.output import show
     from orthodrome.training.command import run_folder
     from orthodrome.training.quickstart import comparison_table
     from orthodrome.training.quickstart import quickstart as run
 
     result = run(out or run_folder("quickstart"), seed)
-    terminal = console()
-    terminal.print(comparison_table(result.reports))
-    terminal.print(f"report:  {result.folder / 'report.html'}", highlight=False)
-    terminal.print(f"model:   {result.folder / 'model.safetensors'}", highlight=False)
-    terminal.print("next:    orthodrome train --data FOLDER_OF_IDENTITIES   (one sub-folder of images per person)", highlight=False)
-    terminal.print("         orthodrome losses   (every loss and its formula)", highlight=False)
+    show(comparison_table(result.reports))
+    show(f"report:  {result.folder / 'report.html'}")
+    show(f"model:   {result.folder / 'model.safetensors'}")
+    show("next:    orthodrome train --data FOLDER_OF_IDENTITIES   (one sub-folder of images per person)")
+    show("         orthodrome losses   (every loss and its formula)")

@@ -35,7 +35,7 @@ def train(
         result = start_run(recipe, data, evaluate_on, pairs, protocol, overrides or [], out)
     if not result.finished:
         raise typer.Exit(130)
-    from orthodrome.cli.output import console
+    from orthodrome.cli.output import show
 
-    console().print(f"model: {result.folder / 'model.safetensors'}", highlight=False)
-    console().print(f"next:  orthodrome embed {result.folder} IMAGE… -o faces.npz", highlight=False)
+    show(f"model: {result.folder / 'model.safetensors'}")
+    show(f"next:  orthodrome embed {result.folder} IMAGE… -o faces.npz")

@@ -19,17 +19,21 @@ StateValues = Mapping[str, Tensor]
 Draw = Callable[[tuple[int, ...]], Tensor]
 
 
-def check_labels(labels: Tensor, batch: int, num_classes: int) -> Tensor:
-    """``labels`` as int64 (B,); raises InputError for another shape, a floating dtype, or a label out of range (label and position named)."""
+def check_labels(labels: Tensor, batch: int, num_classes: int | None) -> Tensor:
+    """``labels`` as int64 (B,), in [0, num_classes) or, where that is None, at least 0.
+
+    Raises InputError for another shape, a floating dtype, or a label out of range (label and position named).
+    """
     if labels.shape != (batch,):
         raise InputError(f"labels must have shape ({batch},), one per embedding; got {tuple(labels.shape)}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise InputError(f"labels must be integers; got {labels.dtype}")
     labels = labels.long()
-    wrong = (labels < 0) | (labels >= num_classes)
+    wrong = labels < 0 if num_classes is None else (labels < 0) | (labels >= num_classes)
     if bool(wrong.any()):
         position = int(wrong.nonzero()[0])
-        raise InputError(f"labels must be in [0, {num_classes}); got {int(labels[position])} at position {position}")
+        allowed = "at least 0" if num_classes is None else f"in [0, {num_classes})"
+        raise InputError(f"labels must be {allowed}; got {int(labels[position])} at position {position}")
     return labels
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,10 @@ IMPLEMENTATIONS.add("dense", engine.dense)
 
 
 class ProxyHead(nn.Module):
-    """Class proxies under any proxy loss of :func:`orthodrome.losses.names`.
+    """Class proxies under any proxy loss of :func:`orthodrome.losses.proxy_names`.
 
-    ``head(embeddings (B, D), labels (B,))`` returns a :class:`~orthodrome.types.LossOutput`. Embeddings are raw (the loss normalises
-    them where its formula does); labels are of any integer dtype, in ``[0, num_classes)``.
+    ``head(embeddings (B, D), labels (B,))`` returns a :class:`~orthodrome.types.LossOutput`. Embeddings are raw (the
+    loss normalises them where its formula does); labels are of any integer dtype, in ``[0, num_classes)``.
 
     Args:
         loss: a row, alias or preset, for example ``"arcface"`` or ``"sphereface2@wespeaker"``.
@@ -31,9 +32,10 @@ class ProxyHead(nn.Module):
         gradient: ``"exact"``, ``"detached"`` or ``"detach_margin"``; None takes the default of the row.
         hyper: hyper-parameters of the row, see ``orthodrome losses NAME``.
 
-    ``weight`` is the parameter W, (C·K, D) with K = 1 but for sub-centre rows, drawn from a normal distribution with σ = 0.01. State
-    of the loss (moving averages, step counters, biases, centres) lives in buffers and parameters of the head and is saved with it; at
-    evaluation it is frozen.
+    ``weight`` is the parameter W, (C·K, D) with K = 1 but for sub-centre rows, drawn from a normal distribution with
+    σ = 0.01. State
+    of the loss (moving averages, step counters, biases, centres) lives in buffers and parameters of the head and is
+    saved with it; at evaluation it is frozen.
 
     Raises InputError (a ValueError) for unknown names, shapes or labels that do not fit.
 
@@ -54,7 +56,7 @@ class ProxyHead(nn.Module):
         **hyper: Any,
     ) -> None:
         super().__init__()
-        self.spec = losses.get(loss, gradient=gradient, **hyper)
+        self.spec = losses.proxy_loss(loss, gradient=gradient, **hyper)
         self.loss = loss
         self.num_classes = _at_least(num_classes, self.spec.minimum_classes, f"num_classes of {loss}")
         self.embedding_dim = _at_least(embedding_dim, 1, "embedding_dim")
@@ -85,6 +87,16 @@ class ProxyHead(nn.Module):
         for name, value in fresh.items():
             getattr(self, name).copy_(value)
         return output
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Moves and converts the head like any module, but for the scalars it keeps: a moving average in half
+        precision stands still.
+        """
+        kept = {name: value for name, value in self.named_buffers(recurse=False) if value.ndim == 0 and not value.is_meta}
+        super()._apply(fn, recurse)
+        for name, value in kept.items():
+            setattr(self, name, value.to(getattr(self, name).device))
+        return self
 
     def _draw(self, shape: tuple[int, ...]) -> Tensor:
         """Standard normal numbers from torch's generator while training; zeros, the mean, at evaluation."""

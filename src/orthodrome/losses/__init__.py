@@ -1,9 +1,23 @@
 """What a loss *is*: pure functions and one table. What it runs on is :mod:`orthodrome.heads`.
 
-Start at ``table.py`` (one line per loss) and ``angular.py`` (φ and ν of every paper).
+Start at ``table.py`` (one line per loss), ``angular.py`` (φ and ν of every paper) and ``pairs.py`` (losses without proxies).
 """
 
-from orthodrome.losses.resolve import find_row, get, names
-from orthodrome.losses.table import ALIASES, PRESETS, ROWS
+from orthodrome.losses.presets import PRESETS
+from orthodrome.losses.resolve import find_row, get, names, pair_loss, pair_names, proxy_loss, proxy_names
+from orthodrome.losses.row import PairSpec
+from orthodrome.losses.table import ALIASES, ROWS
 
-__all__ = ["ALIASES", "PRESETS", "ROWS", "find_row", "get", "names"]
+__all__ = [
+    "ALIASES",
+    "PRESETS",
+    "ROWS",
+    "PairSpec",
+    "find_row",
+    "get",
+    "names",
+    "pair_loss",
+    "pair_names",
+    "proxy_loss",
+    "proxy_names",
+]

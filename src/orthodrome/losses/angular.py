@@ -1,6 +1,8 @@
-"""φ and ν of every paper: what happens to the target cosine and to the cosines of the other classes. One short pure function each.
+"""φ and ν of every paper: what happens to the target cosine and to the cosines of the other classes. One short pure
+function each.
 
-All have the shape of :class:`orthodrome.types.Angular`: ``(cos_y (B, 1), cos (B, M), **values) -> (φ (B, 1), ν (B, M))``. They are
+All have the shape of :class:`orthodrome.types.Angular`: ``(cos_y (B, 1), cos (B, M), **values) -> (φ (B, 1), ν (B,
+M))``. They are
 column-local, so that any tile of classes can be computed alone, and inside ν the target is a constant for the gradient.
 A margin may be a number or a tensor (B, 1).
 """
@@ -22,7 +24,7 @@ Pair = tuple[Tensor, Tensor]
 
 
 def plain(cos_y: Tensor, cos: Tensor) -> Pair:
-    """φ = c, ν = c: softmax, NormFace, AdaCos."""
+    """φ = c, ν = c: no margin."""
     return cos_y, cos
 
 
@@ -52,7 +54,9 @@ FALLBACKS.add("none", cos_of_sum)
 
 
 def add_angle(cos: Tensor, margin: Number, fallback: str) -> Tensor:
-    """cos(θ + m), with ``fallback`` where θ + m > π: "linear" c − m·sin m, "clamp_theta" cos π, "cos" c, "none" cos(θ + m) as it is."""
+    """cos(θ + m), with ``fallback`` where θ + m > π: "linear" c − m·sin m, "clamp_theta" cos π, "cos" c, "none"
+    cos(θ + m) as it is.
+    """
     beyond = FALLBACKS.get(fallback)
     if fallback == "none":
         return cos_of_sum(cos, margin)
@@ -60,12 +64,18 @@ def add_angle(cos: Tensor, margin: Number, fallback: str) -> Tensor:
 
 
 def arcface(cos_y: Tensor, cos: Tensor, *, margin: Number, fallback: str) -> Pair:
-    """φ = cos(θ + m), ν = c (ArcFace 1801.07698)."""
+    """φ = cos(θ + m), ν = c (ArcFace 1801.07698).
+
+    The paper is silent where θ + m > π, where cos(θ + m) would rise again; the default, ``fallback="linear"``, keeps it falling.
+    """
     return add_angle(cos_y, margin, fallback), cos
 
 
 def combined_margin(cos_y: Tensor, cos: Tensor, *, m1: float, m2: float, m3: float, fallback: str) -> Pair:
-    """φ = cos(m1·θ + m2) − m3, ν = c (ArcFace §2.3); ``fallback`` acts on the whole angle m1·θ + m2."""
+    """φ = cos(m1·θ + m2) − m3, ν = c (ArcFace §2.3); ``fallback`` acts on the whole angle m1·θ + m2.
+
+    No term is dropped for any combination, as some toolkits do where m1 ≠ 1 or where m2 and m3 are both set.
+    """
     if m1 == 1:
         return add_angle(cos_y, m2, fallback) - m3, cos
     total = m1 * angle(cos_y) + m2
@@ -79,7 +89,7 @@ def combined_margin(cos_y: Tensor, cos: Tensor, *, m1: float, m2: float, m3: flo
 
 
 def a_softmax(cos_y: Tensor, cos: Tensor, *, margin: int, annealing: Number) -> Pair:
-    """φ = (λ·c + ψ(θ))/(1 + λ), ν = c (SphereFace 1704.08063); λ is ``annealing``."""
+    """φ = (λ·c + ψ(θ))/(1 + λ), ν = c (SphereFace 1704.08063); λ is ``annealing``. ψ never weighs more than 1/6, as λ ≥ 5."""
     return (annealing * cos_y + psi(cos_y, margin)) / (1 + annealing), cos
 
 
@@ -122,7 +132,10 @@ def support_vector_fixed(cos_y: Tensor, cos: Tensor, *, base: Angular, t: float,
 
 
 def curricularface(cos_y: Tensor, cos: Tensor, *, margin: float, fallback: str, t: Tensor) -> Pair:
-    """φ of ArcFace; ν = c·(t + c) where c > cos(θ_y + m), else c (CurricularFace 2004.00288)."""
+    """φ of ArcFace; ν = c·(t + c) where c > cos(θ_y + m), else c (CurricularFace 2004.00288).
+
+    As in the authors' code the comparison is with cos(θ_y + m) itself, also where φ falls back.
+    """
     phi = add_angle(cos_y, margin, fallback)
     hard = cos > cos_of_sum(cos_y, margin).detach()
     return phi, torch.where(hard, cos * (t + cos), cos)
@@ -139,7 +152,9 @@ def adaface(cos_y: Tensor, cos: Tensor, *, angle_shift: Tensor, cos_shift: Tenso
 
 
 def circle(cos_y: Tensor, cos: Tensor, *, margin: float) -> Pair:
-    """φ = [1 + m − c]₊·(c − 1 + m), ν = [c + m]₊·(c − m), with the weights [·]₊ constants for the gradient (Circle loss 2002.10857)."""
+    """φ = [1 + m − c]₊·(c − 1 + m), ν = [c + m]₊·(c − m), with the weights [·]₊ constants for the gradient (Circle
+    loss 2002.10857).
+    """
     weight_y = (1 + margin - cos_y).clamp_min(0).detach()
     weight = (cos + margin).clamp_min(0).detach()
     return weight_y * (cos_y - 1 + margin), weight * (cos - margin)
@@ -181,6 +196,8 @@ def _adjusted(moved: Tensor, cos: Tensor, t: float) -> Pair:
 
 
 def easy_margin(cos_y: Tensor, cos: Tensor, *, base: Angular, **values: Any) -> Pair:
-    """φ of ``base`` where c > 0, else c: the margin acts only on samples on the right half of the sphere (ArcFace's "easy margin")."""
+    """φ of ``base`` where c > 0, else c: the margin acts only on samples on the right half of the sphere (ArcFace's
+    "easy margin").
+    """
     phi, nu = base(cos_y, cos, **values)
     return torch.where(cos_y > 0, phi, cos_y), nu

@@ -8,7 +8,7 @@ import torch
 
 from orthodrome.losses.links import class_weights
 from orthodrome.losses.margins import negative_margin, positive_margin
-from orthodrome.types import InputError, State, Values
+from orthodrome.types import State, Values
 
 
 def balanced_bias(weight_ratio: float, target: float, other: float) -> float:
@@ -45,8 +45,6 @@ def sphereface2_state(num_classes: int, hyper: Values) -> dict[str, State]:
         target, other = at_right_angle(hyper)
         scale = float(hyper["scale"])
         start = balanced_bias(positive / (negative * (num_classes - 1)), scale * target, scale * other)
-    if isinstance(start, str):
-        raise InputError(f"bias must be 'paper init', a number or None; got {start!r}")
     return {"bias": State(torch.tensor(float(start), dtype=torch.float64), learned=True)}
 
 

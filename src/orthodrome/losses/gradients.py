@@ -3,10 +3,11 @@
 * ``exact``: φ and ν are differentiated.
 * ``detached``: the forward value is φ, ν; the backward treats φ(c) − c and ν(c) − c as constants, so that ∂φ/∂cos = ∂ν/∂cos = 1
   ("characteristic gradient detachment", SphereFace-R, 2109.05565).
-* ``detach_margin``: only the margin on the target is a constant; what re-shapes similarities (SphereFace2's g, mining weights) keeps its derivative.
+* ``detach_margin``: only the margin on the target is a constant; what re-shapes similarities (SphereFace2's g,
+  mining weights) keeps its derivative.
 
-Published systems disagree: insightface's ArcFace is detached since December 2022, OpenSphere is detached on purpose, FaceX-Zoo and
-pytorch-metric-learning are exact. It changes training, so it is an argument of every row.
+Published systems disagree: insightface's ArcFace is detached since December 2022, OpenSphere is detached on purpose,
+FaceX-Zoo and pytorch-metric-learning are exact. It changes training, so it is an argument of every row.
 """
 
 from __future__ import annotations

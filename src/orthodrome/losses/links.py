@@ -1,4 +1,6 @@
-"""Links: how the target logit p meets the logits of the other classes. ``partial`` of each tile, ``merge`` of partials, ``join`` with p."""
+"""Links: how the target logit p meets the logits of the other classes. ``partial`` of each tile, ``merge`` of
+partials, ``join`` with p.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +8,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from orthodrome.types import InputError, Link, Values
+from orthodrome.types import Link, Values
 
 
 def softplus(z: Tensor) -> Tensor:
-    """ζ(z) = log(1 + e^z), to the precision of the dtype (torch's default turns linear at z = 20, 2·10⁻⁹ too early for float64)."""
+    """ζ(z) = log(1 + e^z), to the precision of the dtype (torch's default turns linear at z = 20, 2·10⁻⁹ too early
+    for float64).
+    """
     return functional.softplus(z, threshold=50)
 
 
 def _logsumexp(logits: Tensor) -> Tensor:
     return torch.logsumexp(logits, dim=1)
+
+
+def _logaddexp(first: Tensor, second: Tensor) -> Tensor:
+    """log(e^first + e^second). Two empty partials (−inf) give −inf with gradient 0, where torch.logaddexp has gradient NaN."""
+    return torch.logsumexp(torch.stack(torch.broadcast_tensors(first, second)), dim=0)
 
 
 def _cross_entropy(p: Tensor, n: Tensor, num_classes: int) -> Tensor:
@@ -26,8 +35,11 @@ def _largest(logits: Tensor) -> Tensor:
     return logits.amax(dim=1)
 
 
-SOFTMAX = Link(partial=_logsumexp, merge=torch.logaddexp, join=_cross_entropy)
+SOFTMAX = Link(partial=_logsumexp, merge=_logaddexp, join=_cross_entropy)
 """⊕ = logsumexp, Φ = ζ(N − p): the cross-entropy."""
+
+SOFT_HINGE = Link(partial=_logsumexp, merge=_logaddexp, join=lambda p, n, num_classes: torch.relu(n - p))
+"""⊕ = logsumexp, Φ = relu(N − p): the soft maximum of the violations (lifted structure)."""
 
 
 def softmax(hyper: Values) -> Link:
@@ -46,15 +58,14 @@ def class_weights(lam: float | str | None, num_classes: int) -> tuple[float, flo
         return 1.0, 1.0
     if lam == "balanced":
         lam = (num_classes - 1) / num_classes
-    if isinstance(lam, str) or not 0 < lam < 1:
-        raise InputError(f"lam must lie strictly between 0 and 1, or be 'balanced' or None; got {lam!r}")
     return float(lam), 1 - float(lam)
 
 
 def binary(hyper: Values) -> Link:
-    """⊕ = Σ ζ(·), Φ = λ·ζ(−p) + (1 − λ)·N: every class decides for itself. ``hyper["lam"]`` is λ; ``bound`` clamps logits to ±bound."""
+    """⊕ = Σ ζ(·), Φ = λ·ζ(−p) + (1 − λ)·N: every class decides for itself. ``hyper["lam"]`` is λ; ``bound`` clamps
+    logits to ±bound.
+    """
     lam = hyper["lam"]
-    class_weights(lam, 2)
     bound = hyper["scale"] if hyper.get("clamp") else None
 
     def clamped(logits: Tensor) -> Tensor:

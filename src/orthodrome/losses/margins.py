@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from orthodrome.types import InputError, Rows, State, Values
+from orthodrome.types import Rows, State, Values
 
 StateValues = Mapping[str, Tensor]
 Margins = Callable[[Rows, StateValues, Values], Values]
@@ -48,13 +48,7 @@ def annealed(rows: Rows, state: StateValues, hyper: Values) -> Values:
     fixed = hyper["annealing_lambda"]
     step = state["step"].to(rows.target.dtype)
     annealing = (1000 / (1 + 0.12 * step)).clamp_min(5.0) if fixed is None else float(fixed)
-    return {"margin": _order(hyper["margin"]), "annealing": annealing}
-
-
-def _order(margin: float) -> int:
-    if margin not in (1, 2, 3, 4):
-        raise InputError(f"a_softmax takes margin 1, 2, 3 or 4 (a polynomial in cos θ); got {margin!r}. Fractions: sphereface_r")
-    return int(margin)
+    return {"margin": hyper["margin"], "annealing": annealing}
 
 
 # ---------------------------------------------------------------------------------------------- CurricularFace's EMA t
@@ -112,7 +106,9 @@ def adaface_update(rows: Rows, state: StateValues, hyper: Values) -> dict[str, T
 
 
 def adaface(rows: Rows, state: StateValues, hyper: Values) -> Values:
-    """ẑ = clip(h·(a − μ)/(σ + 1e−3), −1, 1), then the shifts −m·ẑ of the angle and m(1 + ẑ) of the cosine (AdaFace 2204.00964)."""
+    """ẑ = clip(h·(a − μ)/(σ + 1e−3), −1, 1), then the shifts −m·ẑ of the angle and m(1 + ẑ) of the cosine (AdaFace
+    2204.00964).
+    """
     norm = _adaface_norm(rows)
     mu, sigma = state["mu"].to(norm.dtype), state["sigma"].to(norm.dtype)
     quality = (hyper["h"] * (norm - mu) / (sigma + 1e-3)).clamp(-1, 1)
@@ -123,7 +119,9 @@ def adaface(rows: Rows, state: StateValues, hyper: Values) -> Values:
 
 
 def elastic(rows: Rows, state: StateValues, hyper: Values) -> Values:
-    """m_i ~ N(margin, sigma) for each sample (ElasticFace 2109.09416). ``plus`` gives the larger margins to the harder samples."""
+    """m_i ~ N(margin, sigma) for each sample (ElasticFace 2109.09416). ``plus`` gives the larger margins to the
+    harder samples.
+    """
     draws = rows.draw((rows.target.shape[0], 1)).to(rows.target)
     if hyper["plus"]:
         hardest_first = rows.target.detach().squeeze(1).argsort()
@@ -146,8 +144,6 @@ def both_margins(rows: Rows, state: StateValues, hyper: Values) -> Values:
 
 def positive_margin_only(rows: Rows, state: StateValues, hyper: Values) -> Values:
     """m_p and t, for the angular and multiplicative variants, which have no margin on the other classes."""
-    if hyper["margin_n"] is not None:
-        raise InputError(f"margin_n belongs to variant 'C'; variant {hyper['variant']!r} has no margin on the other classes")
     return {"margin_p": positive_margin(hyper), "t": hyper["t"]}
 
 

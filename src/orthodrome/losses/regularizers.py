@@ -23,8 +23,6 @@ def center(weight: float, alpha: float, reduction: str = "mean") -> Regularizer:
     Centres are a moving average, not learned by the optimizer: c_j ← c_j − α·Σ_{i: y_i=j}(c_j − x_i)/(1 + n_j) after each step.
     The original sums over the batch (``reduction="sum"``); the mean keeps λ independent of the batch size.
     """
-    if reduction not in ("mean", "sum"):
-        raise InputError(f"reduction must be 'mean' or 'sum'; got {reduction!r}")
 
     def state(classes: int, dimension: int) -> dict[str, State]:
         return {"centers": State(torch.zeros(classes, dimension))}
@@ -42,16 +40,19 @@ def center(weight: float, alpha: float, reduction: str = "mean") -> Regularizer:
     return Regularizer("center", value, state, update)
 
 
-def inter_class(weight: float) -> Regularizer:
-    """weight · mean_{i<j} 1/acos(ŵ_i·ŵ_j)² over the classes in the batch (SphereFace+, 1805.09298): pushes neighbours apart."""
+def inter_class(weight: float, per_class: int = 1) -> Regularizer:
+    """weight · mean_{i<j} 1/acos(ŵ_i·ŵ_j)² over the classes in the batch (SphereFace+, 1805.09298): pushes neighbours apart.
+
+    Classes of ``per_class`` sub-centres are as near as their nearest two.
+    """
 
     def value(x: Tensor, labels: Tensor, proxies: Tensor, state: StateValues) -> Tensor:
         present = labels.unique()
         first, second = torch.triu_indices(len(present), len(present), offset=1, device=labels.device)
         if len(first) == 0:
             return x.new_zeros(len(x))
-        directions = sphere.unit(proxies.to(x.dtype)[present])
-        cosines = (directions[first] * directions[second]).sum(dim=1)
+        directions = sphere.unit(proxies.to(x.dtype).unflatten(0, (-1, per_class))[present])
+        cosines = (directions[first] @ directions[second].mT).amax(dim=(1, 2))
         nearest = torch.finfo(x.dtype).eps ** 0.5
         repulsion = sphere.angle(cosines).clamp_min(nearest).pow(-2).mean()
         return (weight * repulsion).expand(len(x))

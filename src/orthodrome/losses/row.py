@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from orthodrome.losses import angular, links, scales, similarities
+from orthodrome.losses.checks import Rule, nothing
 from orthodrome.losses.margins import Margins, constants
 from orthodrome.registry import Registry
 from orthodrome.types import Angular, Link, Regularizer, Similarity, State, Values
@@ -17,6 +18,10 @@ TRIPLET_PROXY = ("triplet", "proxies")
 PAIR_PROXY = ("pair", "proxies")
 TRIPLET_FREE = ("triplet", "no proxies")
 PAIR_FREE = ("pair", "no proxies")
+
+
+PairLosses = Callable[..., Tensor]
+"""``(closeness (B, M), positives (B, M), negatives (B, M), **values) -> (B,)``, see ``pairs.py``."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,9 @@ class Choice:
         return table.get(hyper[self.hyper])
 
 
+no_values = constants()
+
+
 def no_state(num_classes: int, hyper: Values) -> dict[str, State]:
     """A loss without state."""
     return {}
@@ -48,7 +56,8 @@ def plain_factor(hyper: Values) -> float:
 class Row:
     """One loss of the table: pure functions by their names, defaults, and what people ask about it.
 
-    ``when`` maps a hyper-parameter and its value to other defaults, for example SphereFace2's variants.
+    ``when`` maps a hyper-parameter and its value to other defaults, for example SphereFace2's variants. ``rules``
+    and ``check`` are what the row asks of its hyper-parameters beyond the rules everyone shares (``checks.py``).
     """
 
     name: str
@@ -56,7 +65,7 @@ class Row:
     formula: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
     angular: Angular | Choice = angular.plain
-    margins: Margins | Choice = constants()
+    margins: Margins | Choice = no_values
     margin_detached: Angular | Choice | None = None
     scale: Callable[..., Tensor | float] = scales.constant
     similarity: Callable[[Values], Similarity] = similarities.cosine
@@ -69,5 +78,46 @@ class Row:
     gradient: str = "exact"
     gradient_note: str = "the published formula, differentiated"
     when: Mapping[str, Mapping[Any, Mapping[str, Any]]] = field(default_factory=dict)
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+    check: Callable[[Values], None] = nothing
     minimum_classes: int = 2
     renames: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """One pair loss of the table: its pure function, which hyper-parameters it takes as they are, its defaults and sources.
+
+    ``margins`` names hyper-parameters that are margins on the distance, and so change sign with it (``distances.py``).
+    """
+
+    name: str
+    paper: str
+    formula: str
+    defaults: Mapping[str, Any]
+    losses: PairLosses | Choice
+    values: tuple[str, ...] = ()
+    margins: tuple[str, ...] = ()
+    cell: tuple[str, str] = TRIPLET_FREE
+    gradient: str = "exact"
+    gradient_note: str = "the published formula, differentiated"
+    when: Mapping[str, Mapping[Any, Mapping[str, Any]]] = field(default_factory=dict)
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PairSpec:
+    """One pair loss, resolved: every function bound to its hyper-parameters. Made by :func:`orthodrome.losses.get`.
+
+    ``closeness``: queries (B, D), keys (M, D) -> (B, M). ``losses``: closeness, masks of positives and negatives (B,
+    M) -> (B,), whose mean is the loss.
+    """
+
+    name: str
+    closeness: Callable[[Tensor, Tensor], Tensor]
+    losses: PairLosses
+    hyper: Values
+    defaults: Values
+    paper: str
+    cell: tuple[str, str]
+    formula: str

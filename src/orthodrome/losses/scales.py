@@ -59,18 +59,21 @@ def adacos_state(num_classes: int, hyper: Values) -> dict[str, State]:
 
 
 def adacos(rows: Rows, state: StateValues, hyper: Values) -> Tensor:
-    """The scale in the state."""
+    """s from the state: the first is √2·ln(C − 1)."""
     return state["scale"].to(rows.target.dtype)
 
 
 def adacos_update(rows: Rows, state: StateValues, hyper: Values) -> dict[str, Tensor]:
-    """s ← ln B_avg / cos(min(π/4, θ_med)), with B_avg = (1/B) Σ_i Σ_{j≠y} e^{s·cos_ij} at the old scale and θ_med the median of θ_iy.
+    """s ← ln B_avg / cos(min(π/4, θ_med)), with B_avg = (1/B) Σ_i Σ_{j≠y} e^{s·cos_ij} at the old scale and θ_med
+    the median of θ_iy.
 
-    Both sums are taken in logarithms. A batch of one is as good as any here; ``mode="fixed"`` leaves the scale alone.
+    Both sums are taken in logarithms. ``mode="fixed"`` leaves the scale alone. Departure: the scale stays at 10⁻³ or
+    above, as with three
+    or four classes ln B_avg can fall below zero and a negative scale would pull every sample to the wrong classes.
     """
     if hyper["mode"] == "fixed":
         return {}
     sums = rows.negatives(state["scale"].to(rows.target.dtype)).double()
     log_average = torch.logsumexp(sums, dim=0) - math.log(len(sums))
     median = torch.acos(rows.target.detach().double().clamp(-1, 1)).quantile(0.5)
-    return {"scale": log_average / torch.cos(median.clamp_max(math.pi / 4))}
+    return {"scale": (log_average / torch.cos(median.clamp_max(math.pi / 4))).clamp_min(1e-3)}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from orthodrome.sphere import unit
-from orthodrome.types import InputError, Similarity, Values
+from orthodrome.types import Similarity, Values
 
 
 def _unit_query(embeddings: Tensor, state: Mapping[str, Tensor]) -> Tensor:
@@ -43,10 +43,10 @@ def affine_on_sphere(hyper: Values) -> Similarity:
 
 
 def subcentre(hyper: Values) -> Similarity:
-    """max_k ⟨x̂, ŵ_jk⟩ over the K sub-centres of a class; proxies K·j … K·j + K−1 belong to class j (Sub-center ArcFace, ECCV 2020)."""
+    """max_k ⟨x̂, ŵ_jk⟩ over the K sub-centres of a class; proxies K·j … K·j + K−1 belong to class j (Sub-center
+    ArcFace, ECCV 2020).
+    """
     count = hyper["subcenters"]
-    if not (isinstance(count, int) and count >= 1):
-        raise InputError(f"subcenters must be a positive integer; got {count!r}")
     return Similarity(
         query=_unit_query,
         keys=unit,

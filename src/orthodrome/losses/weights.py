@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from orthodrome.types import InputError
-
 
 def keep_all(losses: Tensor) -> Tensor:
     """ω(ℓ) = ℓ."""
@@ -18,16 +16,12 @@ def focal(losses: Tensor, *, gamma: float) -> Tensor:
 
     Applied to each sample, never to the mean of the batch, as some toolkits do.
     """
-    if gamma < 0:
-        raise InputError(f"gamma must be at least 0; got {gamma}")
     miss = -torch.expm1(-losses)
     return miss.clamp_min(torch.finfo(losses.dtype).tiny) ** gamma * losses
 
 
 def hard_mining(losses: Tensor, *, keep: float) -> Tensor:
     """Keep the hardest ``max(1, ⌊keep·B⌋)`` samples of the batch; their mean is the loss (OHEM, 1604.03540; SV-Softmax §2)."""
-    if not 0 < keep <= 1:
-        raise InputError(f"keep must lie in (0, 1]; got {keep}")
     count = losses.shape[0]
     kept = max(1, int(keep * count + 1e-9))
     hardest = losses.detach().topk(kept).indices

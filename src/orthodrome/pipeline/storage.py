@@ -31,15 +31,7 @@ def load_embeddings(path: PathLike) -> EmbeddingSet:
 
     Raises InputError for a file that is missing, damaged, pickled, or holds something else.
     """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{path}: cannot be read as embeddings (.npz without pickles): {error}") from None
-    except AttributeError:
-        raise InputError(f"{path}: a single array; expected an .npz with 'vectors'") from None
+    arrays = _read_arrays(path)
     if "vectors" not in arrays:
         raise InputError(f"{path}: no array 'vectors' in it; it has {', '.join(arrays) or 'nothing'}")
     count = len(arrays["vectors"])
@@ -47,3 +39,18 @@ def load_embeddings(path: PathLike) -> EmbeddingSet:
     ids = tuple(str(name) for name in arrays.get("ids", np.arange(count)))
     meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
     return EmbeddingSet(arrays["vectors"].astype(np.float32), labels.astype(np.int64), ids, meta)
+
+
+def _read_arrays(path: PathLike) -> dict[str, np.ndarray]:
+    try:
+        stored = np.load(path, allow_pickle=False)
+        if isinstance(stored, np.ndarray):
+            raise InputError(f"{path}: a single array; expected an .npz with 'vectors'")
+        with stored:
+            return {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except InputError:
+        raise
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f"{path}: cannot be read as embeddings (.npz without pickles): {error}") from None

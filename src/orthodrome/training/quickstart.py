@@ -18,6 +18,7 @@ from orthodrome.files import write_file
 from orthodrome.pipeline import Model, embed_reader
 from orthodrome.training.recipe import Recipe, parse_recipe
 from orthodrome.training.run import METRICS_FILE, create_learner, train
+from orthodrome.training.telemetry import say
 from orthodrome.types import EmbeddingSet
 
 TEST_PEOPLE = 10
@@ -55,7 +56,7 @@ def quickstart(folder: Path, seed: int = 0, console: Console | None = None) -> Q
     faces = orl_faces()
     train_indices, test_indices = split_identities(faces.labels, TEST_PEOPLE, seed)
     known, strangers = Subset(faces, train_indices), Subset(faces, test_indices)
-    console.print(f"faces: {CREDIT}", highlight=False)
+    say(console, f"faces: {CREDIT}")
     margin_recipe = parse_recipe({**RECIPE, "seed": seed}, "quickstart")
     softmax_recipe = parse_recipe({**RECIPE, "seed": seed, "loss": {"name": "softmax"}}, "quickstart")
 

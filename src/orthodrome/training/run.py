@@ -27,7 +27,7 @@ from orthodrome.training.optim import create_optimizer, parameter_groups
 from orthodrome.training.recipe import Recipe
 from orthodrome.training.schedules import create_schedule
 from orthodrome.training.stopping import StopRequest
-from orthodrome.training.telemetry import Board, JsonLines, Speed, counting, training_progress
+from orthodrome.training.telemetry import Board, JsonLines, Speed, counting, say, training_progress
 from orthodrome.types import InputError, LossOutput, Preprocessing
 
 RECIPE_FILE, INPUTS_FILE, LOG_FILE = "recipe.yaml", "inputs.yaml", "log.jsonl"
@@ -72,11 +72,11 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     position, history = load_checkpoint(folder / CHECKPOINT_FILE, learner) if resume else (Position(), [])
     _write_description(folder, recipe, inputs or {})
-    console.print(f"training on {summary}")
-    console.print(
+    say(console, f"training on {summary}")
+    say(
+        console,
         f"{recipe.backbone.name}: {parameter_count(model.network) / 1e6:.2f} M parameters, {recipe.loss.name}, "
         f"{learner.device}, {recipe.precision}; run folder {folder}",
-        highlight=False,
     )
     loader = open_loader(recipe, reader, console)
     learner = replace(learner, schedule=create_schedule(recipe.schedule, len(loader)))
@@ -90,7 +90,7 @@ def train(
     if finished:
         _write_results(model, recipe, folder, history, reader)
     else:
-        console.print(f"stopped at step {end.step}; go on with: orthodrome train --resume {folder}", highlight=False)
+        say(console, f"stopped at step {end.step}; go on with: orthodrome train --resume {folder}")
     return RunResult(folder, model, history, finished)
 
 
@@ -206,7 +206,7 @@ class _RunEvents:
             self.history.append({"step": position.step, "epoch": position.epoch, **metrics})
             self.log.write(step=position.step, epoch=position.epoch, evaluation=metrics)
             line += f"  {metrics.get('summary', '')}"
-        self.console.print(line, highlight=False)
+        say(self.console, line)
         self.speed, self.epoch_speed = Speed(), Speed()
 
     def close(self) -> None:

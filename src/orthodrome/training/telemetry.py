@@ -16,6 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from orthodrome.types import InputError
 
 
+def say(console: Console, text: str) -> None:
+    """One remark, as it is: no colours, no folding of paths."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 class JsonLines:
     """Appends one JSON object per line; each line is whole on disk when `write` returns."""
 

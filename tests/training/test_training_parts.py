@@ -1,0 +1,84 @@
+"""Schedules, parameter groups, logs."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from orthodrome import ProxyHead, create_backbone
+from orthodrome.training.optim import create_optimizer, parameter_groups, set_learning_rate
+from orthodrome.training.recipe import OptimizerSettings, ScheduleSettings
+from orthodrome.training.schedules import create_schedule
+from orthodrome.training.telemetry import JsonLines
+
+
+def test_warm_up_then_cosine_to_the_end() -> None:
+    factor = create_schedule(ScheduleSettings(name="cosine", epochs=10, warmup_epochs=1), steps_per_epoch=10)
+    warm_up = [factor(step) for step in range(10)]
+    assert warm_up == pytest.approx([(step + 1) / 11 for step in range(10)])
+    assert factor(10) == 1
+    assert factor(55) == pytest.approx(0.5)
+    assert factor(99) == pytest.approx((1 + math.cos(math.pi * 89 / 90)) / 2)
+
+
+@pytest.mark.parametrize("name", ["cosine", "poly"])
+def test_decay_is_monotone_and_ends_at_final(name: str) -> None:
+    factor = create_schedule(ScheduleSettings(name=name, epochs=4, final=0.1), steps_per_epoch=25)
+    values = [factor(step) for step in range(100)]
+    assert values == sorted(values, reverse=True)
+    assert 0.1 < values[-1] < 0.12
+
+
+def test_step_schedule_drops_at_its_milestones() -> None:
+    factor = create_schedule(ScheduleSettings(name="step", epochs=6, milestones=(2, 4.5), warmup_epochs=1), steps_per_epoch=10)
+    assert [factor(step) for step in (10, 19, 20, 44, 45, 59)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_constant_is_constant() -> None:
+    factor = create_schedule(ScheduleSettings(name="constant", epochs=2), steps_per_epoch=3)
+    assert {factor(step) for step in range(6)} == {1}
+
+
+def test_weight_decay_spares_biases_norms_slopes_and_scalars() -> None:
+    backbone = create_backbone("sfnet4", 8, 32, width=0.125, batch_norm=True)
+    head = ProxyHead("sphereface2", 5, 8)
+    groups = parameter_groups(backbone, head, OptimizerSettings(weight_decay=0.1, head_rate=3))
+    everything = [id(p) for group in groups for p in group["params"]]
+    assert sorted(everything) == sorted(id(p) for m in (backbone, head) for p in m.parameters() if p.requires_grad)
+    for group in groups:
+        assert all((p.ndim >= 2) == (group["weight_decay"] > 0) for p in group["params"])
+    assert id(head.bias) in [id(p) for group in groups if group["weight_decay"] == 0 for p in group["params"]]
+    optimizer = create_optimizer(groups, OptimizerSettings())
+    set_learning_rate(optimizer, 0.5)
+    assert {group["rate"]: group["lr"] for group in optimizer.param_groups} == {1.0: 0.5, 3: 1.5}
+
+
+def test_frozen_parameters_are_left_out() -> None:
+    layer = nn.Linear(3, 3)
+    layer.weight.requires_grad_(False)
+    groups = parameter_groups(layer, nn.Identity(), OptimizerSettings())
+    assert [len(group["params"]) for group in groups] == [1]
+
+
+def test_adamw_is_available() -> None:
+    groups = parameter_groups(nn.Linear(3, 3), nn.Identity(), OptimizerSettings(name="adamw"))
+    assert isinstance(create_optimizer(groups, OptimizerSettings(name="adamw")), torch.optim.AdamW)
+
+
+def test_log_cuts_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    log = JsonLines(path)
+    for step in range(1, 6):
+        log.write(step=step, loss=float("nan") if step == 2 else 1.0)
+    with path.open("a") as file:
+        file.write('{"step": 6, "lo')
+    JsonLines(path, after_step=3).write(step=4, loss=2.0)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert lines[1]["loss"] is None
+    assert lines[3]["loss"] == 2.0

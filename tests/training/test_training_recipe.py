@@ -1,0 +1,71 @@
+"""Recipes: validated, overridable, the same in YAML and in Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orthodrome.training.recipe import Recipe, load_recipe, parse_recipe
+from orthodrome.types import InputError
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+
+
+def test_defaults_survive_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(Recipe().to_yaml())
+    assert load_recipe(path) == Recipe()
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_shipped_recipes_are_valid_and_build(path: Path) -> None:
+    from orthodrome.backbones import create_backbone
+    from orthodrome.losses import get
+
+    recipe = load_recipe(path)
+    create_backbone(recipe.backbone.name, recipe.backbone.embedding_dim, recipe.data.height_and_width, **recipe.backbone.options)
+    get(recipe.loss.name, **recipe.loss.options)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"batchsize": 3}, "unknown key 'batchsize'. Did you mean 'batch_size'"),
+        ({"optimizer": {"learning_rat": 3}}, "unknown key 'optimizer.learning_rat'. Did you mean 'optimizer.learning_rate'"),
+        ({"batch_size": 0}, "batch_size: Input should be greater than or equal to 1; got 0"),
+        ({"precision": "fp8"}, "precision: Input should be 'fp32' or 'bf16'; got 'fp8'"),
+        ({"schedule": {"epochs": 2, "warmup_epochs": 2}}, "warmup_epochs must be below epochs"),
+        ({"schedule": {"name": "step"}}, "needs milestones"),
+    ],
+)
+def test_mistakes_are_named(content: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        parse_recipe(content, "here")
+    assert message in str(error.value)
+    assert str(error.value).startswith("here: ")
+
+
+def test_overrides_are_yaml_values() -> None:
+    recipe = load_recipe(
+        None, ["schedule.epochs=3", "loss.margin=0.4", "data.size=[112, 96]", "deterministic=true", "data.cache=false"]
+    )
+    assert recipe.schedule.epochs == 3
+    assert recipe.loss.options == {"margin": 0.4}
+    assert recipe.data.height_and_width == (112, 96)
+    assert recipe.deterministic is True
+    assert recipe.data.cache is False
+
+
+@pytest.mark.parametrize("override", ["epochs", "=3", "name.deeper=1", "schedule.epoch=3"])
+def test_wrong_overrides_are_refused(override: str) -> None:
+    with pytest.raises(InputError):
+        load_recipe(None, ["name=x", override])
+
+
+def test_file_errors_name_the_file(tmp_path: Path) -> None:
+    for name, text in {"bad.yaml": "a: [", "list.yaml": "- 1"}.items():
+        (tmp_path / name).write_text(text)
+    for name in ("bad.yaml", "list.yaml", "missing.yaml"):
+        with pytest.raises(InputError, match=name):
+            load_recipe(tmp_path / name)

@@ -1,0 +1,226 @@
+"""Whole runs on made-up faces: what they write, that they learn, that they survive being killed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+
+from orthodrome import files, load_model
+from orthodrome.data import open_reader
+from orthodrome.training.checkpoint import load_checkpoint, save_checkpoint
+from orthodrome.training.loop import Position, TrainingDiverged
+from orthodrome.training.recipe import parse_recipe
+from orthodrome.training.run import CHECKPOINT_FILE, LOG_FILE, METRICS_FILE, RECIPE_FILE, create_learner, train
+from orthodrome.types import InputError
+
+QUIET = Console(quiet=True)
+
+
+def run(settings: dict[str, Any], faces: Path, folder: Path, **more: Any) -> Any:
+    return train(parse_recipe(settings, "test"), open_reader(faces), folder, console=QUIET, **more)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_model(folder).network.state_dict()
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    a, b = weights(first), weights(second)
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def test_a_run_writes_its_folder_and_learns(tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path) -> None:
+    tiny_recipe["schedule"]["epochs"] = 12
+    result = run(tiny_recipe, small_faces, tmp_path / "run", evaluate=lambda model: {"summary": "fine", "accuracy": 1.0})
+    assert result.finished
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {RECIPE_FILE, "inputs.yaml", LOG_FILE, CHECKPOINT_FILE, METRICS_FILE, "model.safetensors"}
+    log = [json.loads(line) for line in (tmp_path / "run" / LOG_FILE).read_text().splitlines()]
+    losses = [line["loss"] for line in log if "loss" in line]
+    assert len(losses) == 36
+    assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
+    assert parse_recipe(yaml.safe_load((tmp_path / "run" / RECIPE_FILE).read_text()), "run") == parse_recipe(tiny_recipe, "test")
+    metrics = json.loads((tmp_path / "run" / METRICS_FILE).read_text())
+    assert [evaluation["epoch"] for evaluation in metrics["evaluations"]] == list(range(1, 13))
+
+
+@pytest.mark.parametrize("loss", ["adacos", "a_softmax", "sphereface2"])
+def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(
+    loss: str, tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in the middle of an epoch; AdaCos' scale, A-Softmax's step and SphereFace2's bias are part of the state."""
+    tiny_recipe["loss"] = {"name": loss}
+    tiny_recipe["optimizer"] = {"learning_rate": 0.01}
+    run(tiny_recipe, small_faces, tmp_path / "straight")
+
+    from orthodrome.training import run as room
+
+    original = room._RunEvents.step
+    monkeypatch.setattr(
+        room._RunEvents, "step", lambda self, position, *rest: original(self, position, *rest) and position.step < 4
+    )
+    stopped = run(tiny_recipe, small_faces, tmp_path / "resumed")
+    assert not stopped.finished
+    assert not (tmp_path / "resumed" / "model.safetensors").exists()
+    monkeypatch.undo()
+    torch.manual_seed(12345)
+    assert run(tiny_recipe, small_faces, tmp_path / "resumed", resume=True).finished
+
+    assert_same_weights(tmp_path / "straight", tmp_path / "resumed")
+    logs = [(tmp_path / name / LOG_FILE).read_text().splitlines() for name in ("straight", "resumed")]
+    losses = [[json.loads(line)["loss"] for line in log] for log in logs]
+    assert losses[0] == losses[1]
+    heads = [torch.load(tmp_path / name / CHECKPOINT_FILE, weights_only=True)["head"] for name in ("straight", "resumed")]
+    assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
+
+
+def start_process(recipe: Path, faces: Path, out: Path) -> subprocess.Popen[str]:
+    arguments = [
+        "train",
+        "--recipe",
+        recipe,
+        "--data",
+        faces,
+        "--out",
+        out,
+        "--set",
+        "schedule.epochs=400",
+        "--set",
+        "checkpoint_every=1",
+    ]
+    command = [sys.executable, "-c", "from orthodrome.cli.main import main; main()", *map(str, arguments)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path: Path, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} was not written"
+        time.sleep(0.02)
+
+
+def test_a_killed_run_leaves_a_whole_checkpoint_to_resume_from(
+    tiny_recipe: dict[str, Any], tiny_recipe_file: Path, small_faces: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    process = start_process(tiny_recipe_file, small_faces, out)
+    wait_for(out / CHECKPOINT_FILE)
+    time.sleep(0.1)
+    process.kill()
+    process.wait()
+    step = torch.load(out / CHECKPOINT_FILE, weights_only=True)["position"]["step"]
+    assert step >= 1
+
+    settings = {**tiny_recipe, "schedule": {"epochs": 400}, "checkpoint_every": 1}
+    from orthodrome.training import run as room
+
+    with pytest.MonkeyPatch.context() as patch:  # a few more steps are enough to compare
+        original = room._RunEvents.step
+        patch.setattr(
+            room._RunEvents, "step", lambda self, position, *rest: original(self, position, *rest) and position.step < step + 3
+        )
+        run(settings, small_faces, out, resume=True)
+        run(settings, small_faces, tmp_path / "straight")
+    states = [torch.load(folder / CHECKPOINT_FILE, weights_only=True) for folder in (out, tmp_path / "straight")]
+    assert states[0]["position"] == states[1]["position"]
+    assert all(torch.equal(states[0]["backbone"][name], states[1]["backbone"][name]) for name in states[0]["backbone"])
+
+
+def test_sigterm_stops_after_the_step_with_a_checkpoint_and_says_how_to_go_on(
+    tiny_recipe_file: Path, small_faces: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "stopped"
+    process = start_process(tiny_recipe_file, small_faces, out)
+    wait_for(out / CHECKPOINT_FILE)
+    process.send_signal(signal.SIGTERM)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"orthodrome train --resume {out}" in printed
+    assert "Traceback" not in printed
+
+
+def test_divergence_is_named_before_it_reaches_the_weights(
+    tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path
+) -> None:
+    tiny_recipe["optimizer"] = {"learning_rate": 1e30}
+    tiny_recipe["loss"] = {"name": "softmax"}
+    with pytest.raises(TrainingDiverged) as error:
+        run(tiny_recipe, small_faces, tmp_path / "run")
+    message = str(error.value)
+    assert "loss softmax became" in message
+    assert "at step 2" in message
+    assert "--set optimizer.learning_rate=" in message
+
+
+def test_bf16_adamw_and_clipping_run(tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path) -> None:
+    tiny_recipe |= {"precision": "bf16", "deterministic": True}
+    tiny_recipe["optimizer"] = {"name": "adamw", "learning_rate": 1e-3, "clip_norm": 1.0}
+    assert run(tiny_recipe, small_faces, tmp_path / "run").finished
+    torch.use_deterministic_algorithms(False)
+
+
+def test_identity_sampler_and_tensorboard(tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    tiny_recipe["data"] |= {"sampler": "identities", "people": 3, "images_per_person": 4}
+    tiny_recipe["log"]["tensorboard"] = True
+    assert run(tiny_recipe, small_faces, tmp_path / "run").finished
+    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(
+    tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner, _ = create_learner(parse_recipe(tiny_recipe, "test"), open_reader(small_faces))
+    path = save_checkpoint(tmp_path / CHECKPOINT_FILE, learner, Position(0, 1, 1), [])
+    before = path.read_bytes()
+
+    def no_space(path: Path, content: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files, "_write_to_disk", no_space)
+    with pytest.raises(InputError, match="No space left on device"):
+        save_checkpoint(path, learner, Position(0, 2, 2), [])
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == [CHECKPOINT_FILE]
+
+
+def test_a_checkpoint_of_another_network_or_loss_is_refused(
+    tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path
+) -> None:
+    learner, _ = create_learner(parse_recipe(tiny_recipe, "test"), open_reader(small_faces))
+    path = save_checkpoint(tmp_path / CHECKPOINT_FILE, learner, Position(), [])
+    for change, what in (
+        ({"backbone": {"name": "sfnet10", "width": 0.125, "embedding_dim": 16}}, "network"),
+        ({"loss": {"name": "softmax"}}, "head"),
+    ):
+        other, _ = create_learner(parse_recipe({**tiny_recipe, **change}, "test"), open_reader(small_faces))
+        before = {name: tensor.clone() for name, tensor in other.head.state_dict().items()}
+        with pytest.raises(InputError, match=f"another {what}"):
+            load_checkpoint(path, other)
+        assert all(torch.equal(tensor, before[name]) for name, tensor in other.head.state_dict().items())
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"\x80\x02."])
+def test_files_that_are_no_checkpoints_are_refused(
+    content: bytes, tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path
+) -> None:
+    learner, _ = create_learner(parse_recipe(tiny_recipe, "test"), open_reader(small_faces))
+    path = tmp_path / CHECKPOINT_FILE
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=str(path)):
+        load_checkpoint(path, learner)
