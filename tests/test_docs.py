@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import shutil
@@ -74,3 +75,13 @@ def test_commands_in_the_docs_exist(page: str, command: str) -> None:
     for word in words:
         if word.startswith("recipes/"):
             assert (ROOT / word).is_file()
+
+
+def test_the_tables_of_the_readme_are_rendered_from_their_sources() -> None:
+    specification = importlib.util.spec_from_file_location("render_readme", ROOT / "docs" / "render_readme.py")
+    assert specification
+    assert specification.loader
+    renderer = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(renderer)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert renderer.render(text) == text, "run: python docs/render_readme.py"

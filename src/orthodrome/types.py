@@ -161,8 +161,8 @@ class Similarity:
 class Link:
     """How the target logit p (B,) meets the logits of the other classes.
 
-    ``partial``: logits (B, M), −inf where a column does not count -> (B,). ``merge``: two partials -> one; associative and
-    commutative. ``join``: p (B,), the merged partial N (B,), number of classes -> (B,) losses.
+    ``partial``: logits (B, M), −inf where a column does not count -> (B,), or (B, k) where k numbers are needed. ``merge``: two
+    partials -> one; associative and commutative. ``join``: p (B,), the merged partial N, number of classes -> (B,) losses.
     """
 
     partial: Callable[[Tensor], Tensor]

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from orthodrome.evaluation import page
-from orthodrome.files import write_together
 from orthodrome.evaluation.roc import roc_curve
 from orthodrome.evaluation.wording import false_accept_rate
+from orthodrome.files import write_together
 from orthodrome.types import InputError, PathLike, Report
 
 NO_PLOTS = 'no pictures were drawn: matplotlib is missing. Install it by: pip install "orthodrome[plots]"'

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from orthodrome.types import Link, Values
+from orthodrome.types import InputError, Link, Values
 
 
 def softplus(z: Tensor) -> Tensor:
@@ -43,8 +43,27 @@ SOFT_HINGE = Link(partial=_logsumexp, merge=_logaddexp, join=lambda p, n, num_cl
 
 
 def softmax(hyper: Values) -> Link:
-    """The softmax link; it has no hyper-parameters."""
-    return SOFTMAX
+    """The softmax link, smoothed where ``label_smoothing`` is above 0."""
+    return smoothed(hyper["label_smoothing"]) if hyper["label_smoothing"] else SOFTMAX
+
+
+def smoothed(epsilon: float) -> Link:
+    """Cross-entropy against (1 − ε)·own class + ε/C on every class: ζ(N − p) + ε·(p − mean of all logits) (1512.00567).
+
+    The mean needs the sum of the logits beside their logsumexp, so a partial is (B, 2).
+    """
+
+    def partial(logits: Tensor) -> Tensor:
+        total = logits.masked_fill(logits == -torch.inf, 0).sum(dim=1)
+        return torch.stack([_logsumexp(logits), total], dim=1)
+
+    def merge(first: Tensor, second: Tensor) -> Tensor:
+        return torch.stack([_logaddexp(first[:, 0], second[:, 0]), first[:, 1] + second[:, 1]], dim=1)
+
+    def join(p: Tensor, n: Tensor, num_classes: int) -> Tensor:
+        return softplus(n[:, 0] - p) + epsilon * (p - (p + n[:, 1]) / num_classes)
+
+    return Link(partial, merge, join)
 
 
 def hardest(margin: float) -> Link:
@@ -65,6 +84,8 @@ def binary(hyper: Values) -> Link:
     """⊕ = Σ ζ(·), Φ = λ·ζ(−p) + (1 − λ)·N: every class decides for itself. ``hyper["lam"]`` is λ; ``bound`` clamps
     logits to ±bound.
     """
+    if hyper["label_smoothing"]:
+        raise InputError("label_smoothing belongs to losses with the softmax link; the binary link decides each class on its own")
     lam = hyper["lam"]
     bound = hyper["scale"] if hyper.get("clamp") else None
 

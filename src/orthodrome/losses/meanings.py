@@ -47,6 +47,7 @@ MEANINGS: Mapping[str, str] = {
     "keep": "share of the batch that hard mining keeps",
     "gamma": "exponent of the focal weight",
     "loss_weight": "factor of the loss, not of its regularisers",
+    "label_smoothing": "ε of a target that is (1 − ε) own class + ε/C every class; softmax link only; 0: none",
     "center": "weight λ of the centre regulariser λ/2·‖x − c_y‖²; 0: none",
     "alpha": "rate of the moving centres",
     "reduction": "centre regulariser: 'mean' or 'sum' over the batch; triplet: which triplets count in the mean",

@@ -18,7 +18,7 @@ from orthodrome.registry import Registry, near_matches
 from orthodrome.types import Angular, InputError, LossSpec, Regularizer, State, Values
 
 COMMON: Mapping[str, Any] = {
-    "gradient": None, "mining": None, "keep": 0.9, "gamma": 2.0, "loss_weight": 1.0,
+    "gradient": None, "mining": None, "keep": 0.9, "gamma": 2.0, "loss_weight": 1.0, "label_smoothing": 0.0,
     "center": 0.0, "alpha": 0.5, "reduction": "mean", "inter_class": 0.0,
 }  # fmt: skip
 """Arguments every proxy row takes: gradient convention, sample weighting, and regularisers by their weight (0: none)."""

@@ -8,14 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
 from orthodrome.backbones import create_backbone
 from orthodrome.files import write_file
-from orthodrome.types import InputError, PathLike, Preprocessing
+from orthodrome.types import EmbeddingSet, InputError, PathLike, Preprocessing
 
 FORMAT = "orthodrome-model-1"
 MODEL_FILE = "model.safetensors"
@@ -36,7 +35,7 @@ class Model:
     options: Mapping[str, Any] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
 
-    def embed(self, images: Any, **how: Any) -> Any:
+    def embed(self, images: Any, **how: Any) -> EmbeddingSet:
         """Embeddings of images; see :func:`orthodrome.pipeline.embed.embed_images`."""
         from orthodrome.pipeline.embed import embed_images
 
@@ -74,7 +73,7 @@ def load_model(path: PathLike) -> Model:
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a mapping)
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise InputError(f"{file}: cannot be read as a model: {error}") from None
     if metadata.get("format") != FORMAT:
@@ -106,8 +105,3 @@ def parameter_count(network: nn.Module) -> int:
     """Trainable and frozen parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
-
-def to_device(model: Model, device: torch.device) -> Model:
-    """The same model on another device (the network is moved, not copied)."""
-    model.network.to(device)
-    return model

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ def save_embeddings(embeddings: EmbeddingSet, path: PathLike) -> Path:
     path = Path(path)
     if path.suffix != ".npz":
         raise InputError(f"embeddings are written to .npz files; got {path}")
-    arrays = {
+    arrays: dict[str, Any] = {
         "vectors": embeddings.vectors.astype(np.float32),
         "labels": embeddings.labels.astype(np.int64),
         "ids": np.array(embeddings.ids, dtype=np.str_),

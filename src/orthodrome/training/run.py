@@ -14,12 +14,11 @@ import torch
 import yaml
 from rich.console import Console
 from rich.progress import Progress
-from torch import nn
 
 from orthodrome import __version__
 from orthodrome.data import Augmentation, EpochSampler, ImageReader, Loader, PKSampler, check_trainable, create_loader
 from orthodrome.files import write_file, write_together
-from orthodrome.heads import ProxyHead
+from orthodrome.heads import create_head
 from orthodrome.pipeline.model import MODEL_FILE, Model, create_model, parameter_count, save_model
 from orthodrome.training.checkpoint import load_checkpoint, save_checkpoint
 from orthodrome.training.loop import Learner, Position, fit
@@ -108,12 +107,13 @@ def create_learner(recipe: Recipe, reader: ImageReader) -> tuple[Learner, Model]
     settings = recipe.data
     preprocessing = Preprocessing(settings.height_and_width, "RGB", settings.mean, settings.std, settings.template)
     model = create_model(recipe.backbone.name, recipe.backbone.embedding_dim, preprocessing, recipe.backbone.options)
-    head = ProxyHead(recipe.loss.name, len(reader.class_names), recipe.backbone.embedding_dim, **recipe.loss.options)
-    model.network.to(device, memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)
+    head = create_head(recipe.loss.name, len(reader.class_names), recipe.backbone.embedding_dim, **recipe.loss.options)
+    layout: Any = {"memory_format": torch.channels_last if recipe.channels_last else torch.contiguous_format}
+    model.network.to(device, **layout)
     head.to(device)
     optimizer = create_optimizer(parameter_groups(model.network, head, recipe.optimizer), recipe.optimizer)
     model.network.train()
-    nn.Module.train(head)
+    head.train()
     return Learner(model.network, head, optimizer, lambda step: 1.0, preprocessing, recipe, device), model
 
 

@@ -1,0 +1,78 @@
+"""Fills the tables of the README from where they come from: the table of losses, and the rows in benchmarks/results. No number is typed.
+
+python docs/render_readme.py
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+from orthodrome.losses import find_row, names
+from orthodrome.losses.describe import link_to, main_defaults
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def losses() -> str:
+    """One line per loss."""
+    lines = ["| loss | formula | main defaults | paper |", "|---|---|---|---|"]
+    for name in names():
+        row = find_row(name)
+        formula = row.formula.replace("|", "\\|")
+        lines.append(f"| [`{name}`](docs/losses.md#{name}) | {formula} | {main_defaults(name)} | {link_to(row.paper)} |")
+    return "\n".join(lines)
+
+
+def quickstart() -> str:
+    """The last recorded quickstart."""
+    rows = read("quickstart")
+    lines = ["| system | EER | TAR@FAR = 1 % | accuracy |", "|---|---|---|---|"]
+    lines += [f"| {row['system']} | {row['eer']} | {row['tar_at_far_1_percent']} | {row['accuracy']} |" for row in rows]
+    return "\n".join([*lines, "", f"({rows[0]['machine']}, commit {rows[0]['commit']}; {rows[0]['seconds']} s in all)"])
+
+
+def results() -> str:
+    """One line per recorded run on LFW."""
+    lines = [
+        "| recipe | loss | accuracy ± standard error (95 % by identity) | EER (95 %) | training |",
+        "|---|---|---|---|---|",
+    ]
+    rows = read("lfw")
+    for row in rows:
+        accuracy = f"**{percent(row['accuracy'])} %** ± {percent(row['standard_error'])}"
+        interval = f"({percent(row['by_identity_low'])}–{percent(row['by_identity_high'])})"
+        eer = f"{percent(row['eer'])} % ({percent(row['eer_low'])}–{percent(row['eer_high'])})"
+        cost = f"{row['epochs']} epochs, {row['minutes']} min ({row['images_per_second']} images/s, {row['precision']})"
+        lines.append(f"| `{row['recipe']}` | {row['loss']} | {accuracy} {interval} | {eer} | {cost} |")
+    machines = sorted({f"{row['machine']}, commit {row['commit']}" for row in rows})
+    return "\n".join([*lines, "", f"({'; '.join(machines)})"])
+
+
+BLOCKS = {"losses": losses, "quickstart": quickstart, "results": results}
+
+
+def read(name: str) -> list[dict[str, str]]:
+    """Rows of a result file."""
+    with (RESULTS / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def percent(rate: str) -> str:
+    """``0.9140`` -> ``91.40``."""
+    return f"{100 * float(rate):.2f}"
+
+
+def render(text: str) -> str:
+    """The README with its blocks filled."""
+    for name, block in BLOCKS.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        text = pattern.sub(lambda match, block=block: f"{match[1]}{block()}\n{match[2]}", text)  # type: ignore[misc]
+    return text
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    readme.write_text(render(readme.read_text(encoding="utf-8")), encoding="utf-8")
