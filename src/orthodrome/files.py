@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from orthodrome.types import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 Content = bytes | Callable[[BinaryIO], object]
 """The bytes of a file, or a function that writes them into an open file."""
@@ -43,11 +47,30 @@ def write_together(folder: Path, contents: Mapping[str, Content]) -> tuple[Path,
     return tuple(path for _, path in written)
 
 
+class _RawFile(io.FileIO):
+    """Remembers the error of a write: libraries that write into a file, torch.save among them, may raise another one instead."""
+
+    error: OSError | None = None
+
+    def write(self, data: Buffer, /) -> int | None:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+
 def _write_to_disk(path: Path, content: Content) -> None:
-    with path.open("wb") as file:
-        if callable(content):
-            content(file)
-        else:
-            file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    raw = _RawFile(path, "wb")
+    try:
+        with io.BufferedWriter(raw) as file:
+            if callable(content):
+                content(file)
+            else:
+                file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except Exception:
+        if raw.error:
+            raise raw.error from None
+        raise

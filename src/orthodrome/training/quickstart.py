@@ -61,7 +61,7 @@ def quickstart(folder: Path, seed: int = 0, console: Console | None = None) -> Q
     softmax_recipe = parse_recipe({**RECIPE, "seed": seed, "loss": {"name": "softmax"}}, "quickstart")
 
     reports = {
-        "raw pixels": all_pairs(raw_pixels(strangers, margin_recipe)),
+        "raw pixels": all_pairs(raw_pixels(strangers, known, margin_recipe)),
         "untrained network": verify(untrained(margin_recipe, known), strangers),
         "softmax": verify(train(softmax_recipe, known, folder / "softmax", console=console).model, strangers),
         MARGIN_LOSS: verify(train(margin_recipe, known, folder, console=console).model, strangers),
@@ -70,11 +70,16 @@ def quickstart(folder: Path, seed: int = 0, console: Console | None = None) -> Q
     return QuickstartResult(folder, reports)
 
 
-def raw_pixels(reader: ImageReader, recipe: Recipe) -> EmbeddingSet:
-    """The grey values themselves as embeddings: what any learned embedding has to beat."""
+def raw_pixels(strangers: ImageReader, known: ImageReader, recipe: Recipe) -> EmbeddingSet:
+    """Grey values minus the mean face of the training people, as embeddings: what any learned embedding has to beat."""
+    pixels, mean_face = (_grey_rows(reader, recipe) for reader in (strangers, known))
+    ids = tuple(strangers.sample(i).key for i in range(len(strangers)))
+    return EmbeddingSet(pixels - mean_face.mean(axis=0), strangers.labels, ids)
+
+
+def _grey_rows(reader: ImageReader, recipe: Recipe) -> np.ndarray:
     images = load_cache(reader, recipe.data.height_and_width, workers=0)
-    ids = tuple(reader.sample(i).key for i in range(len(reader)))
-    return EmbeddingSet(images[:, 0].reshape(len(reader), -1).astype(np.float32), reader.labels, ids)
+    return images[:, 0].reshape(len(reader), -1).astype(np.float32)
 
 
 def untrained(recipe: Recipe, reader: ImageReader) -> Model:

@@ -1,0 +1,74 @@
+"""Files are whole or untouched, whatever writes them and however the disk fails."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from orthodrome import InputError, files
+
+WRITERS: dict[str, files.Content] = {
+    "bytes": b"x" * 200_000,
+    "torch": lambda file: torch.save({"a": torch.zeros(50_000)}, file),
+    "numpy": lambda file: np.savez(file, a=np.zeros(50_000)),
+}
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From here on, a disk with room for 10,000 bytes."""
+
+    def fill() -> None:
+        def write(self: files._RawFile, data: bytes) -> int | None:
+            try:
+                if self.tell() > 10_000:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                return io.FileIO.write(self, data[:20_000])
+            except OSError as error:
+                self.error = error
+                raise
+
+        monkeypatch.setattr(files._RawFile, "write", write)
+
+    return fill
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_full_disk_leaves_the_old_file_and_one_clear_message(kind: str, tmp_path: Path, full_disk: Callable[[], None]) -> None:
+    path = files.write_file(tmp_path / "file", WRITERS[kind])
+    before = path.read_bytes()
+    full_disk()
+    with pytest.raises(InputError, match="cannot write .*file: No space left on device; nothing was left half-written"):
+        files.write_file(path, WRITERS[kind])
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_of_several_files_none_is_replaced_when_one_fails(tmp_path: Path, full_disk: Callable[[], None]) -> None:
+    files.write_together(tmp_path, {"a": b"old", "b": b"old"})
+    full_disk()
+    with pytest.raises(InputError):
+        files.write_together(tmp_path, {"a": b"new", "b": WRITERS["bytes"]})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"old", "b": b"old"}
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="file"):
+        files.write_file(tmp_path / "file" / "x", b"")
+
+
+def test_errors_of_the_content_itself_pass_through(tmp_path: Path) -> None:
+    def broken(file: object) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        files.write_file(tmp_path / "x", broken)
+    assert not list(tmp_path.iterdir())
