@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from orthodrome.data.randomness import Draws
 from orthodrome.types import InputError, Preprocessing
@@ -23,16 +24,24 @@ def unchanged(images: np.ndarray, draws: Draws) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Mirror with probability ``flip``, then shift by up to ±``shift`` pixels each way, edges replicated."""
+    """Mirror with probability ``flip``, shift by up to ±``shift`` pixels each way, turn by up to ±``rotate`` degrees and zoom by a
+    factor of up to 1 ± ``zoom``, both about the centre. Edges are replicated.
+    """
 
     flip: float = 0.5
     shift: int = 3
+    rotate: float = 0.0
+    zoom: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.flip <= 1:
             raise InputError(f"flip is a probability in [0, 1]; got {self.flip}")
         if self.shift < 0:
             raise InputError(f"shift is a number of pixels ≥ 0; got {self.shift}")
+        if not 0 <= self.rotate <= 180:
+            raise InputError(f"rotate is a number of degrees in [0, 180]; got {self.rotate}")
+        if not 0 <= self.zoom < 1:
+            raise InputError(f"zoom is a share in [0, 1); got {self.zoom}")
 
     def __call__(self, images: np.ndarray, draws: Draws) -> np.ndarray:
         """Augment uint8 images (B, 3, H, W); what image i gets depends on ``draws`` of its own index only."""
@@ -42,6 +51,10 @@ class Augmentation:
             down = draws.integers("shift down", -self.shift, self.shift)
             right = draws.integers("shift right", -self.shift, self.shift)
             images = shift_images(images, down, right)
+        if self.rotate or self.zoom:
+            angles = self.rotate * (2 * draws.uniform("rotate") - 1)
+            factors = 1 + self.zoom * (2 * draws.uniform("zoom") - 1)
+            images = turn_and_zoom(images, np.deg2rad(angles), factors)
         return images
 
 
@@ -64,6 +77,23 @@ def shift_images(images: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.
     for i, (top, left) in enumerate(zip((reach - down).tolist(), (reach - right).tolist(), strict=True)):
         result[i] = padded[i, :, top : top + height, left : left + width]
     return result
+
+
+def turn_and_zoom(images: np.ndarray, angles: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Turn image i of uint8 (B, 3, H, W) clockwise by ``angles[i]`` radians and enlarge it by ``factors[i]``, about the centre.
+
+    Bilinear; what lies outside repeats the edge. Each image is computed on its own, so that batches do not matter.
+    """
+    height, width = images.shape[2:]
+    down = torch.arange(height, dtype=torch.float32) - (height - 1) / 2
+    right = torch.arange(width, dtype=torch.float32) - (width - 1) / 2
+    cos = torch.from_numpy(np.cos(angles) / factors).float()[:, None, None]
+    sin = torch.from_numpy(np.sin(angles) / factors).float()[:, None, None]
+    y, x = down[None, :, None], right[None, None, :]
+    source = torch.stack([(cos * x + sin * y) * (2 / width), (cos * y - sin * x) * (2 / height)], dim=3)
+    pixels = torch.from_numpy(images).float()
+    turned = functional.grid_sample(pixels, source, mode="bilinear", padding_mode="border", align_corners=False)
+    return turned.round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def to_network_input(

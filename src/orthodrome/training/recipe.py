@@ -47,7 +47,7 @@ class LossSettings(_NamedSection):
 
 
 class DataSettings(_Section):
-    """What the network sees. ``size`` is a side or [height, width]; ``shift`` is ± pixels; pixels become ``(x − mean)/std``.
+    """What the network sees. ``size`` is a side or [height, width]; ``shift`` is ± pixels, ``rotate`` ± degrees, ``zoom`` a factor of 1 ± zoom; pixels become ``(x − mean)/std``.
 
     ``sampler: identities`` draws ``people`` × ``images_per_person`` a batch, as pair losses need; then ``batch_size`` is their product.
     """
@@ -58,6 +58,8 @@ class DataSettings(_Section):
     template: str = "none"
     flip: float = Field(0.5, ge=0, le=1)
     shift: int = Field(0, ge=0)
+    rotate: float = Field(0.0, ge=0, le=180)
+    zoom: float = Field(0.0, ge=0, lt=1)
     cache: Literal["auto"] | bool = "auto"
     workers: int | None = Field(None, ge=0)
     sampler: Literal["uniform", "identities"] = "uniform"
