@@ -1,6 +1,6 @@
 """What the quickstart prints, and how long it takes: runs it and writes results/quickstart.csv anew.
 
-    python benchmarks/quickstart.py
+python benchmarks/quickstart.py
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import RESULTS, append_row
+from rich import print as show
 
+from common import RESULTS, append_row
 from orthodrome.evaluation import summary_rows
 from orthodrome.training.quickstart import comparison_table, quickstart
-from rich import print as show
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from common import append_row
-
 from orthodrome.training.recipe import Recipe, load_recipe
 
 

@@ -45,7 +45,7 @@ def test_a_full_disk_leaves_the_old_file_and_one_clear_message(kind: str, tmp_pa
     path = files.write_file(tmp_path / "file", WRITERS[kind])
     before = path.read_bytes()
     full_disk()
-    with pytest.raises(InputError, match="cannot write .*file: No space left on device; nothing was left half-written"):
+    with pytest.raises(InputError, match=r"cannot write .*file: No space left on device; nothing was left half-written"):
         files.write_file(path, WRITERS[kind])
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

@@ -52,7 +52,7 @@ class _RawFile(io.FileIO):
 
     error: OSError | None = None
 
-    def write(self, data: Buffer, /) -> int | None:
+    def write(self, data: Buffer, /) -> int:
         try:
             return super().write(data)
         except OSError as error:

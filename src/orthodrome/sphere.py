@@ -22,7 +22,7 @@ def norms(vectors: Tensor) -> Tensor:
 def unit(vectors: Tensor) -> Tensor:
     """v / ‖v‖ of each row. A zero vector stays zero, and its gradient stays bounded."""
     length = norms(vectors)
-    return vectors / torch.where(length > torch.finfo(vectors.dtype).tiny ** 0.5, length, torch.ones_like(length))
+    return vectors * torch.where(length > torch.finfo(vectors.dtype).tiny ** 0.5, length, torch.ones_like(length)).reciprocal()
 
 
 def cosine(queries: Tensor, keys: Tensor) -> Tensor:

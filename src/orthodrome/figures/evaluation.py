@@ -12,11 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-INK = "#1f2933"
-"""Colour of text, axes and grid; a page may replace it by its own text colour."""
+from orthodrome.figures.style import FIRST, INK, SECOND, SYSTEMS, inked
 
-GENUINE, IMPOSTOR = "#2f7fd3", "#e0752d"
-SYSTEMS = ("#2f7fd3", "#e0752d", "#2a9d76", "#b657c9", "#c94f5c", "#8c7a3f", "#6b7785", "#3aa6b9")
+__all__ = ["INK", "roc_figure", "score_distribution_figure"]
+
+GENUINE, IMPOSTOR = FIRST, SECOND
 
 _MOST_POINTS = 2000
 _HEADROOM = 1.35  # room above the distributions for the legend and the names of the lines
@@ -63,7 +63,7 @@ def score_distribution_figure(
         _distributions(panel, genuine, impostor)
         _vertical_lines(panel, (thresholds or {}).get(name, {}))
         panel.set_title(name, loc="left", fontsize=10, color=INK)
-        _inked(panel)
+        inked(panel)
     panels[0].legend(loc="upper left", frameon=False, labelcolor=INK, fontsize=9)
     panels[-1].set_xlabel("score (cosine similarity)")
     return figure
@@ -72,19 +72,8 @@ def score_distribution_figure(
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
-    _inked(axes)
+    inked(axes)
     return figure, axes
-
-
-def _inked(axes: Axes) -> None:
-    axes.grid(True, color=INK, alpha=0.12, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(which="both", colors=INK, labelsize=9)
-    for side, spine in axes.spines.items():
-        spine.set_color(INK)
-        spine.set_visible(side in ("left", "bottom"))
-    axes.xaxis.label.set_color(INK)
-    axes.yaxis.label.set_color(INK)
 
 
 def _lowest_far(far: np.ndarray) -> float:

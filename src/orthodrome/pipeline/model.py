@@ -104,4 +104,3 @@ def _model_file(path: Path) -> Path:
 def parameter_count(network: nn.Module) -> int:
     """Trainable and frozen parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
-

@@ -47,7 +47,8 @@ class LossSettings(_NamedSection):
 
 
 class DataSettings(_Section):
-    """What the network sees. ``size`` is a side or [height, width]; ``shift`` is ± pixels, ``rotate`` ± degrees, ``zoom`` a factor of 1 ± zoom; pixels become ``(x − mean)/std``.
+    """What the network sees. ``size`` is a side or [height, width]; ``shift`` is ± pixels, ``rotate`` ± degrees, ``zoom`` a factor of
+    1 ± zoom; pixels become ``(x − mean)/std``.
 
     ``sampler: identities`` draws ``people`` × ``images_per_person`` a batch, as pair losses need; then ``batch_size`` is their product.
     """
