@@ -37,6 +37,9 @@ def row(folder: Path) -> dict[str, str]:
     minutes, rate = training_cost(folder, recipe, metrics["images"])
     tar = {f"{entry['far']:g}": entry["tar"] for entry in last["tar_at_far"]}
     return {
+        "date": metrics["trained"][:10],
+        "commit": metrics["commit"],
+        "machine": metrics["machine"],
         "recipe": recipe.name,
         "loss": recipe.loss.name,
         "precision": recipe.precision,

@@ -23,6 +23,7 @@ from orthodrome.pipeline.model import MODEL_FILE, Model, create_model, parameter
 from orthodrome.training.checkpoint import load_checkpoint, save_checkpoint
 from orthodrome.training.loop import Learner, Position, fit
 from orthodrome.training.optim import create_optimizer, parameter_groups
+from orthodrome.training.provenance import commit, machine
 from orthodrome.training.recipe import Recipe
 from orthodrome.training.schedules import create_schedule
 from orthodrome.training.stopping import StopRequest
@@ -223,6 +224,8 @@ def _write_results(model: Model, recipe: Recipe, folder: Path, history: list[dic
         "loss": recipe.loss.name,
         "classes": len(reader.class_names),
         "images": len(reader),
+        "commit": commit(),
+        "machine": machine(),
         "trained": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
     save_model(model, folder / MODEL_FILE, meta)
