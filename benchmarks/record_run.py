@@ -3,8 +3,8 @@
     python benchmarks/record_run.py RUN_FOLDER…
 
 Minutes are those of training alone, from the images/s of each line of the run's log; images/s is the median of these lines, so that
-"minutes at that speed" can be told from the minutes of a machine that was busy with other work. Date, commit and machine are those the run wrote down when it
-was trained.
+"minutes at that speed" can be told from the minutes of a machine that was busy with other work.
+Date, commit and machine are those the run wrote down when it was trained.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ Values = Mapping[str, Any]
 class Rows:
     """What is known of each sample before classes are compared: the input of a loss' margin, scale and prepare functions.
 
-    ``norms`` (B, 1): ‖x‖, with gradient. ``target`` (B, 1): the similarity to the own class, with gradient.
+    ``norms`` (B, 1): ‖x‖, with gradient. ``target`` (B, 1): the similarity to the own class, a constant for the gradient.
     ``negatives`` maps a scale to the logsumexp (B,) of ``scale · cos`` over the other classes, without gradient: one extra pass
     over the classes, paid only by the rows that call it. ``draw`` returns standard normal numbers of a shape, seeded by the head.
     """
@@ -163,11 +163,13 @@ class Link:
 
     ``partial``: logits (B, M), −inf where a column does not count -> (B,), or (B, k) where k numbers are needed. ``merge``: two
     partials -> one; associative and commutative. ``join``: p (B,), the merged partial N, number of classes -> (B,) losses.
+    ``additive``: ``merge`` is + and ``join`` is linear in N, so that the gradient of a tile needs no other tile.
     """
 
     partial: Callable[[Tensor], Tensor]
     merge: Callable[[Tensor, Tensor], Tensor]
     join: Callable[[Tensor, Tensor, int], Tensor]
+    additive: bool = False
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,8 @@ class LossSpec:
     """One loss, resolved: every function bound to its hyper-parameters. Made by :func:`orthodrome.losses.get`.
 
     A head evaluates ``p = scale · φ + bias``, ``n_j = scale · ν_j + bias``, ``ℓ = weight(link.join(p, ⊕_j n_j))`` and adds the
-    regularisers. ``prepare`` runs without gradient, in training only, and returns new values of state buffers.
+    regularisers. ``prepare`` runs without gradient, in training only, and returns new values of state buffers. ``uniform``: the weight
+    of a sample does not depend on the losses.
     """
 
     name: str
@@ -217,6 +220,7 @@ class LossSpec:
     cell: tuple[str, str]
     formula: str
     minimum_classes: int = 2
+    uniform: bool = True
 
 
 @dataclass(frozen=True)

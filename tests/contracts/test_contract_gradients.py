@@ -125,7 +125,7 @@ def logits_gradient(head: ProxyHead, embeddings: Tensor, labels: Tensor) -> Tens
     and its binary twin.
     """
     scale = float(head.spec.hyper["scale"])
-    cos = engine.similarities(head.spec, embeddings, head.weight, {}).detach()
+    cos = engine.similarities(head.spec, head.spec.similarity.query(embeddings, {}), head.weight, None).detach()
     cos_y = cos.gather(1, labels.unsqueeze(1))
     phi, nu = angular_of(head, embeddings, cos_y, cos)
     bias = float(head.bias.detach()) if hasattr(head, "bias") else 0.0
@@ -148,7 +148,7 @@ def logits_gradient(head: ProxyHead, embeddings: Tensor, labels: Tensor) -> Tens
 def test_detached_gradient_is_that_of_the_scaled_cosines(case: str) -> None:
     head, (embeddings, labels) = head_of(case, gradient="detached").eval(), inputs()
     found = torch.autograd.grad(head(embeddings, labels).loss, [embeddings, head.weight])
-    cos = engine.similarities(head.spec, embeddings, head.weight, {})
+    cos = engine.similarities(head.spec, head.spec.similarity.query(embeddings, {}), head.weight, None)
     expected = torch.autograd.grad((logits_gradient(head, embeddings, labels) * cos).sum(), [embeddings, head.weight])
     for mine, reference in zip(found, expected, strict=True):
         torch.testing.assert_close(mine, reference, rtol=1e-9, atol=1e-11)

@@ -143,8 +143,9 @@ def proxies() -> np.ndarray:
 def circle_margin(spec: LossSpec, direction: np.ndarray, roles: Roles) -> np.ndarray:
     """How far x at angle ``direction`` (N,) satisfies the loss as a sample of the first of ``roles``; 0 on the boundary."""
     x = FEATURE_NORM * np.stack([np.cos(direction), np.sin(direction)], axis=1)
-    state = {"class_bias": torch.tensor(CLASS_BIAS, dtype=torch.float64)}
-    products = engine.similarities(spec, torch.as_tensor(x), torch.as_tensor(proxies()), state).numpy()
+    class_bias = torch.tensor(CLASS_BIAS, dtype=torch.float64) if spec.similarity.class_bias else None
+    query = spec.similarity.query(torch.as_tensor(x), {})
+    products = engine.similarities(spec, query, torch.as_tensor(proxies()), class_bias).numpy()
     return decided(spec, products[:, roles[0]], products[:, roles[1]], norm=FEATURE_NORM)
 
 

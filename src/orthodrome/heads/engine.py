@@ -2,21 +2,24 @@
 
     p_i  = s_i·φ(cos_iy) + b         N_i = ⊕_{j≠y} [s_i·ν(cos_ij) + b]         ℓ_i = ω(Φ(p_i, N_i)) + regularisers
 
-Shapes: B batch, C classes, D embedding dimension, K proxies of one class.
+How the classes are held, all at once or tile by tile, is a function too (:data:`Compare`).
+Shapes: B batch, C classes, M classes of a tile, D embedding dimension, K proxies of one class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from orthodrome import sphere
-from orthodrome.types import InputError, LossOutput, LossSpec, Rows
+from orthodrome.types import InputError, LossOutput, LossSpec, Rows, Values
 
 StateValues = Mapping[str, Tensor]
 Draw = Callable[[tuple[int, ...]], Tensor]
+Upstream = Callable[[Tensor], Tensor]
 
 
 def check_labels(labels: Tensor, batch: int, num_classes: int | None) -> Tensor:
@@ -42,11 +45,10 @@ def promote(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
-def similarities(spec: LossSpec, embeddings: Tensor, proxies: Tensor, state: StateValues) -> Tensor:
-    """(B, C): what each class is worth to each sample."""
-    query = spec.similarity.query(embeddings, state)
-    products = spec.similarity.reduce(query @ spec.similarity.keys(proxies).T)
-    return products + state["class_bias"].to(products.dtype) if spec.similarity.class_bias else products
+def similarities(spec: LossSpec, query: Tensor, proxies: Tensor, class_bias: Tensor | None) -> Tensor:
+    """(B, M): what each class of a tile is worth to each sample."""
+    products = spec.similarity.reduce(query @ spec.similarity.keys(promote(proxies)).T)
+    return products if class_bias is None else products + class_bias.to(products.dtype)
 
 
 def without_target(logits: Tensor, labels: Tensor) -> Tensor:
@@ -54,7 +56,40 @@ def without_target(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.scatter_(1, labels.unsqueeze(1), -torch.inf)
 
 
-def dense(
+@dataclass(frozen=True)
+class Classes:
+    """The classes as a head sees them, however it holds them: all at once, or tile by tile.
+
+    ``target`` (B, 1): the similarity to the own class, a constant for the gradient. ``negatives``: as in :class:`Rows`.
+    ``partial``: margin values, scale, state, and the gradient of the mean loss at a given N (or None where it is not wanted) ->
+    target (B, 1) with gradient, and N of the other classes.
+    """
+
+    target: Tensor
+    negatives: Callable[[Tensor | float], Tensor]
+    partial: Callable[[Values, Tensor | float, StateValues, Upstream], tuple[Tensor, Tensor]]
+
+
+Compare = Callable[[LossSpec, Tensor, Tensor, Tensor, Tensor | None], Classes]
+"""Loss, query (B, D), labels (B,), proxies (C·K, D), class bias (C,) or None -> Classes."""
+
+
+def dense(spec: LossSpec, query: Tensor, labels: Tensor, proxies: Tensor, class_bias: Tensor | None) -> Classes:
+    """All classes in one tile (B, C), differentiated by autograd."""
+    cos_BC = similarities(spec, query, proxies, class_bias)
+    target = cos_BC.gather(1, labels.unsqueeze(1))
+
+    def negatives(scale: Tensor | float) -> Tensor:
+        return torch.logsumexp(without_target(scale * cos_BC.detach(), labels), dim=1)
+
+    def partial(values: Values, scale: Tensor | float, state: StateValues, upstream: Upstream) -> tuple[Tensor, Tensor]:
+        _, nu_BC = spec.angular(target.detach(), cos_BC, **values)
+        return target, spec.link.partial(without_target(logits(scale, nu_BC, state), labels))
+
+    return Classes(target.detach(), negatives, partial)
+
+
+def evaluate(
     spec: LossSpec,
     embeddings: Tensor,
     labels: Tensor,
@@ -63,28 +98,34 @@ def dense(
     *,
     training: bool,
     draw: Draw,
+    compare: Compare,
 ) -> tuple[LossOutput, StateValues]:
-    """All classes in one tile. Returns the loss and the new values of the state (empty unless ``training``)."""
+    """The loss of a batch, its classes compared by ``compare``. Returns it and the new state (empty unless ``training``)."""
+    num_classes = len(proxies) // spec.similarity.per_class
     with torch.autocast(embeddings.device.type, enabled=False):
-        embeddings, proxies = promote(embeddings), promote(proxies)
-        cos_BC = similarities(spec, embeddings, proxies, state)
-        num_classes = cos_BC.shape[1]
-
-        def negatives(scale: Tensor | float) -> Tensor:
-            return torch.logsumexp(without_target(scale * cos_BC.detach(), labels), dim=1)
-
-        rows = Rows(sphere.norms(embeddings), cos_BC.gather(1, labels.unsqueeze(1)), num_classes, negatives, draw)
+        embeddings = promote(embeddings)
+        class_bias = state["class_bias"] if spec.similarity.class_bias else None
+        classes = compare(spec, spec.similarity.query(embeddings, state), labels, proxies, class_bias)
+        rows = Rows(sphere.norms(embeddings), classes.target, num_classes, classes.negatives, draw)
         fresh = prepared(spec, rows, state) if training else {}
         state = {**state, **fresh}
+        values, scale = spec.margins(rows, state), spec.scale(rows, state)
 
-        phi_B1, nu_BC = spec.angular(rows.target, cos_BC, **spec.margins(rows, state))
-        scale = spec.scale(rows, state)
-        p_B = logits(scale, phi_B1, state).squeeze(1)
-        n_B = spec.link.partial(without_target(logits(scale, nu_BC, state), labels))
-        losses_B = spec.weight(spec.link.join(p_B, n_B, num_classes))
+        def target_logits(target: Tensor) -> Tensor:
+            phi_B1, _ = spec.angular(target, target[:, :0], **values)
+            return logits(scale, phi_B1, state).squeeze(1)
 
+        def upstream(n: Tensor) -> Tensor:
+            """The gradient of the mean loss at N = n."""
+            with torch.enable_grad():
+                n = n.detach().requires_grad_()
+                losses = spec.weight(spec.link.join(target_logits(rows.target).detach(), n, num_classes))
+                return torch.autograd.grad(losses.mean(), n)[0]
+
+        target_B1, n_B = classes.partial(values, scale, state, upstream)
+        losses_B = spec.weight(spec.link.join(target_logits(target_B1), n_B, num_classes))
         for term in spec.regularizers:
-            losses_B = losses_B + term.value(embeddings, labels, proxies, state)
+            losses_B = losses_B + term.value(embeddings, labels, promote(proxies), state)
         fresh = {**fresh, **(after_loss(spec, embeddings, labels, state) if training else {})}
     return LossOutput(losses_B.mean(), losses_B, statistics(rows, scale)), fresh
 

@@ -10,12 +10,41 @@ from torch import Tensor, nn
 
 from orthodrome import losses
 from orthodrome.heads import engine
+from orthodrome.heads.chunked import chunked
+from orthodrome.heads.engine import Classes, Compare
 from orthodrome.registry import Registry
-from orthodrome.types import InputError, LossOutput, State
+from orthodrome.types import InputError, LossOutput, LossSpec, State
 
-IMPLEMENTATIONS: Registry[Any] = Registry("impl")
-IMPLEMENTATIONS.add("auto", engine.dense)
-IMPLEMENTATIONS.add("dense", engine.dense)
+AUTO_ELEMENTS = 2**22
+"""B·C·K from which ``impl="auto"`` no longer holds all similarities at once."""
+
+
+def auto(chunk_size: int | None, compute_dtype: torch.dtype | None) -> Compare:
+    """Dense where B·C·K is small and nothing asks for tiles, else in tiles."""
+    tiled = chunked(chunk_size, compute_dtype)
+
+    def compare(spec: LossSpec, query: Tensor, labels: Tensor, proxies: Tensor, class_bias: Tensor | None) -> Classes:
+        small = len(query) * len(proxies) <= AUTO_ELEMENTS and chunk_size is None and compute_dtype is None
+        return (engine.dense if small else tiled)(spec, query, labels, proxies, class_bias)
+
+    return compare
+
+
+def dense(chunk_size: int | None, compute_dtype: torch.dtype | None) -> Compare:
+    """All classes at once, in the precision of the embeddings."""
+    if chunk_size is not None or compute_dtype is not None:
+        raise InputError("chunk_size and compute_dtype belong to impl='chunked'; impl='dense' has neither")
+    return engine.dense
+
+
+IMPLEMENTATIONS: Registry[Callable[[int | None, torch.dtype | None], Compare]] = Registry("impl")
+IMPLEMENTATIONS.add("auto", auto)
+IMPLEMENTATIONS.add("dense", dense)
+IMPLEMENTATIONS.add("chunked", chunked)
+
+COMPUTE_DTYPES: Registry[torch.dtype] = Registry("compute_dtype")
+COMPUTE_DTYPES.add("bf16", torch.bfloat16)
+COMPUTE_DTYPES.add("fp16", torch.float16)
 
 
 class ProxyHead(nn.Module):
@@ -28,7 +57,11 @@ class ProxyHead(nn.Module):
         loss: a row, alias or preset, for example ``"arcface"`` or ``"sphereface2@wespeaker"``.
         num_classes: C, at least 2 (adacos: 3).
         embedding_dim: D.
-        impl: ``"auto"`` or ``"dense"``: all classes in one tile.
+        impl: ``"dense"`` holds all B×C similarities; ``"chunked"`` a tile of classes at a time, with the same result, for any C;
+            ``"auto"`` takes dense up to B·C·K = 2²², then chunked.
+        chunk_size: classes of a tile; None: as many as make 2²⁰ similarities.
+        compute_dtype: ``"bf16"`` or ``"fp16"`` rounds the factors of the matrix products of a tile; targets and sums stay in float32.
+            None: the precision of the embeddings.
         gradient: ``"exact"``, ``"detached"`` or ``"detach_margin"``; None takes the default of the row.
         hyper: hyper-parameters of the row, see ``orthodrome losses NAME``.
 
@@ -52,6 +85,8 @@ class ProxyHead(nn.Module):
         embedding_dim: int,
         *,
         impl: str = "auto",
+        chunk_size: int | None = None,
+        compute_dtype: str | None = None,
         gradient: str | None = None,
         **hyper: Any,
     ) -> None:
@@ -60,7 +95,10 @@ class ProxyHead(nn.Module):
         self.loss = loss
         self.num_classes = _at_least(num_classes, self.spec.minimum_classes, f"num_classes of {loss}")
         self.embedding_dim = _at_least(embedding_dim, 1, "embedding_dim")
-        self._evaluate = IMPLEMENTATIONS.get(impl)
+        if chunk_size is not None:
+            _at_least(chunk_size, 1, "chunk_size")
+        dtype = None if compute_dtype is None else COMPUTE_DTYPES.get(compute_dtype)
+        self._compare = IMPLEMENTATIONS.get(impl)(chunk_size, dtype)
         proxies = torch.empty(num_classes * self.spec.similarity.per_class, embedding_dim)
         self.weight = nn.Parameter(nn.init.normal_(proxies, std=0.01))
         self._state_names: list[str] = []
@@ -83,7 +121,9 @@ class ProxyHead(nn.Module):
         engine.check_shapes(embeddings, self.embedding_dim)
         labels = engine.check_labels(labels, embeddings.shape[0], self.num_classes)
         state = {name: getattr(self, name) for name in self._state_names}
-        output, fresh = self._evaluate(self.spec, embeddings, labels, self.weight, state, training=self.training, draw=self._draw)
+        output, fresh = engine.evaluate(
+            self.spec, embeddings, labels, self.weight, state, training=self.training, draw=self._draw, compare=self._compare
+        )
         for name, value in fresh.items():
             getattr(self, name).copy_(value)
         return output

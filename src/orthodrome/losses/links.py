@@ -101,4 +101,4 @@ def binary(hyper: Values) -> Link:
         positive, negative = class_weights(lam, num_classes)
         return positive * softplus(-clamped(p)) + negative * n
 
-    return Link(partial, torch.add, join)
+    return Link(partial, torch.add, join, additive=True)

@@ -177,6 +177,7 @@ def _bind(row: Row | PairRow, inner: Row, hyper: dict[str, Any], defaults: Value
         cell=inner.cell,
         formula=row.formula,
         minimum_classes=inner.minimum_classes,
+        uniform=hyper["mining"] is None,
     )
 
 
