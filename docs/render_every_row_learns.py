@@ -31,9 +31,10 @@ Laboratories Cambridge) and verifies the 10 others, whom it has never seen: ever
 with a lower equal error rate (EER) than raw pixels, the grey values minus the mean face, is a bug, or is explained here.
 
 This is **no ranking**. Ten people do not resolve differences of a few per cent (in brackets: 95 % bootstrap intervals by identity),
-and a seed is a seed: the split, the weights and the order of the samples are drawn anew with it. Settings are what departs from the defaults of a row, which are made for tens of thousands of identities;
-each has its reason in `src/orthodrome/training/small_data.py`; those of `sphereface2_e`, `sphereface2_a`, `sphereface2_bias` and `lifted_structure`
-were changed after seeing these splits, as the defaults did not beat raw pixels there. All losses share network, input, schedule and number of steps.
+and a seed is a seed: the split, the weights and the order of the samples are drawn anew with it. Settings are what departs from the
+defaults of a row, which are made for tens of thousands of identities; each has its reason in `src/orthodrome/training/small_data.py`.
+Those of `sphereface2_e`, `sphereface2_a`, `sphereface2_bias` and `lifted_structure` were changed after seeing these splits, as others
+did not beat raw pixels there. All losses share network, input, schedule and number of steps.
 
 `python benchmarks/every_row_learns.py` measures all of it anew (`--epochs N` for a shorter schedule than the quickstart's);
 `python docs/render_every_row_learns.py` makes this page of its results.
@@ -41,7 +42,7 @@ were changed after seeing these splits, as the defaults did not beat raw pixels 
 
 
 def read_results(seed: str | None = None) -> dict[str, dict[str, str]]:
-    """The newest result of every system under the conditions of the last one (but for ``seed``); nothing where nothing was measured yet."""
+    """The newest result of every system under the conditions of the last one (but for ``seed``); empty where nothing was measured."""
     if not RESULTS.exists():
         return {}
     with RESULTS.open(newline="", encoding="utf-8") as file:
