@@ -12,14 +12,11 @@ seen. Appends a row for each contest to results/loss_engine.csv.
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -30,12 +27,10 @@ from torch.nn import functional
 
 from common import append_row, machine
 from orthodrome import ProxyHead
+from orthodrome.heads.measure import Step, peak_bytes, products_step
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Embeddings (B, D), labels (B,) -> the loss."""
-
-Step = Callable[[], Tensor]
-"""Forward and backward; returns the loss."""
 
 PRODUCTS = "three matrix products"
 ARCFACE = {"scale": 64.0, "margin": 0.5}
@@ -126,18 +121,6 @@ def by_hand(x: Tensor, labels: Tensor, proxies: Tensor) -> Step:
     return step_of(lambda x, labels: straight_line(x, labels, weight, **ARCFACE), x, labels, weight)
 
 
-def products(x: Tensor, proxies: Tensor) -> Step:
-    """x·Wᵀ and, on the way back, G·W and Gᵀ·x."""
-
-    @torch.no_grad()
-    def step() -> Tensor:
-        cosines = x @ proxies.T
-        dx, dw = cosines @ proxies, cosines.T @ x
-        return dx[0, 0] + dw[0, 0]
-
-    return step
-
-
 def contests(batch: int, classes: int, dimension: int) -> list[Contest]:
     """All of them, on the same random embeddings and unit proxies (pytorch-metric-learning's SphereFace keeps their length)."""
     torch.manual_seed(0)
@@ -150,7 +133,7 @@ def contests(batch: int, classes: int, dimension: int) -> list[Contest]:
     cos, sphere = ours(x, y, w, "cosface", margin=0.35), ours(x, y, w, "a_softmax", margin=4, annealing_lambda=0.0)
     return [
         Contest("arcface", "straight-line torch", arc, by_hand(x, y, w)),
-        Contest("arcface", PRODUCTS, arc, products(x, w)),
+        Contest("arcface", PRODUCTS, arc, products_step(x.detach(), w)),
         Contest("arcface", library, arc, theirs(x, y, w, metric_learning.ArcFaceLoss, **degrees)),
         Contest("cosface", library, cos, theirs(x, y, w, metric_learning.CosFaceLoss, margin=0.35, scale=64)),
         Contest("a_softmax", library, sphere, theirs(x, y, w, metric_learning.SphereFaceLoss, margin=4, scale=1)),
@@ -176,21 +159,6 @@ def seconds(step: Step) -> Pair:
     clock, processor = time.perf_counter(), time.process_time()
     step()
     return time.perf_counter() - clock, time.process_time() - processor
-
-
-def peak_bytes(step: Step) -> int:
-    """The most bytes alive at once that the step has allocated."""
-    with tempfile.TemporaryDirectory() as folder:
-        trace = Path(folder) / "trace.json"
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
-            step()
-        profiler.export_chrome_trace(str(trace))
-        events = [event for event in json.loads(trace.read_text())["traceEvents"] if event["name"] == "[memory]"]
-    alive = peak = 0
-    for event in sorted(events, key=lambda event: event["ts"]):
-        alive += event["args"]["Bytes"]
-        peak = max(peak, alive)
-    return peak
 
 
 def measure(all_contests: list[Contest], rounds: int) -> list[Result]:

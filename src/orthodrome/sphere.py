@@ -19,10 +19,15 @@ def norms(vectors: Tensor) -> Tensor:
     return torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
 
 
+def inverse_norms(vectors: Tensor) -> Tensor:
+    """1/‖v‖ of each row, (N, D) -> (N, 1); 1 for a zero vector."""
+    length = norms(vectors)
+    return torch.where(length > torch.finfo(vectors.dtype).tiny ** 0.5, length, torch.ones_like(length)).reciprocal()
+
+
 def unit(vectors: Tensor) -> Tensor:
     """v / ‖v‖ of each row. A zero vector stays zero, and its gradient stays bounded."""
-    length = norms(vectors)
-    return vectors * torch.where(length > torch.finfo(vectors.dtype).tiny ** 0.5, length, torch.ones_like(length)).reciprocal()
+    return vectors * inverse_norms(vectors)
 
 
 def cosine(queries: Tensor, keys: Tensor) -> Tensor:

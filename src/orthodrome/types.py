@@ -146,12 +146,13 @@ similarities. Inside ν, ``cos_y`` is a constant for the gradient.
 class Similarity:
     """What a tile of proxies yields; always column-local.
 
-    ``query``: embeddings (B, D), state -> (B, D). ``keys``: proxies (M·K, D) -> (M·K, D). ``reduce``: products (B, M·K) -> (B, M).
+    ``query``: embeddings (B, D), state -> (B, D), multiplied with the proxies (M·K, D), which are divided by their lengths where
+    ``unit_proxies`` says so. ``reduce``: products (B, M·K) -> (B, M).
     ``per_class`` is K, the proxies of one class; ``class_bias`` adds one learned number per class (state ``class_bias``).
     """
 
     query: Callable[[Tensor, Mapping[str, Tensor]], Tensor]
-    keys: Callable[[Tensor], Tensor]
+    unit_proxies: bool
     reduce: Callable[[Tensor], Tensor]
     per_class: int = 1
     class_bias: bool = False
@@ -163,12 +164,17 @@ class Link:
 
     ``partial``: logits (B, M), −inf where a column does not count -> (B,), or (B, k) where k numbers are needed. ``merge``: two
     partials -> one; associative and commutative. ``join``: p (B,), the merged partial N, number of classes -> (B,) losses.
-    ``additive``: ``merge`` is + and ``join`` is linear in N, so that the gradient of a tile needs no other tile.
+    ``pull``: logits of any tile, N, the gradient of N -> the gradient of these logits (B, M).
+    ``log_bound``: logits of a tile, p, the merge of all partials so far -> at least log |∂ℓ/∂logit| (B, M); None where the gradient
+    of a logit does not vanish. ``additive``: ``merge`` is +, ``join`` is linear in N and ``pull`` does not look at it, so that the
+    gradient of a tile needs no other tile.
     """
 
     partial: Callable[[Tensor], Tensor]
     merge: Callable[[Tensor, Tensor], Tensor]
     join: Callable[[Tensor, Tensor, int], Tensor]
+    pull: Callable[[Tensor, Tensor, Tensor], Tensor]
+    log_bound: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
     additive: bool = False
 
 
@@ -184,8 +190,8 @@ class State:
 class Regularizer:
     """A term added to the loss of each sample.
 
-    ``state``: (classes, dimension) -> entries. ``value``: raw embeddings (B, D), labels (B,), proxies (C·K, D), state -> (B,).
-    ``update`` (training only, after the loss is known): the same arguments without the proxies -> new values of buffers.
+    ``state``: (classes, dimension) -> entries. ``value``: raw embeddings (B, D), labels (B,), the proxies of each sample's own class
+    (B, K, D), state -> (B,). ``update`` (training only, after the loss is known): the same without the proxies -> new values of buffers.
     """
 
     name: str
@@ -200,7 +206,7 @@ class LossSpec:
 
     A head evaluates ``p = scale · φ + bias``, ``n_j = scale · ν_j + bias``, ``ℓ = weight(link.join(p, ⊕_j n_j))`` and adds the
     regularisers. ``prepare`` runs without gradient, in training only, and returns new values of state buffers. ``uniform``: the weight
-    of a sample does not depend on the losses.
+    of a sample does not depend on the losses. ``conflict``: other classes more similar than this do not count; None: all do.
     """
 
     name: str
@@ -221,6 +227,7 @@ class LossSpec:
     formula: str
     minimum_classes: int = 2
     uniform: bool = True
+    conflict: float | None = None
 
 
 @dataclass(frozen=True)

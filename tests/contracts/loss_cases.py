@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from orthodrome import ProxyHead, losses
+from orthodrome.heads import engine
 from orthodrome.types import LossSpec, Rows
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -28,6 +29,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "sphereface2 balanced": ("sphereface2", {"lam": "balanced"}),
     "sphereface2 two margins": ("sphereface2", {"margin_p": 0.3, "margin_n": 0.1, "gradient": "exact"}),
     "uniface clamp": ("uniface", {"clamp": True}),
+    "arcface conflict": ("arcface", {"conflict": 0.3}),
+    "adacos conflict": ("adacos", {"conflict": 0.2}),
+    "sphereface2 conflict": ("sphereface2", {"conflict": 0.1}),
     "arcface composed": ("arcface", {"mining": "focal", "center": 0.01, "inter_class": 0.1}),
 }
 
@@ -94,5 +98,4 @@ def cosines(columns: int = 40, seed: int = 2) -> tuple[Tensor, Tensor]:
 
 def similarities(head: ProxyHead, embeddings: Tensor, proxies: Tensor) -> Tensor:
     """(B, M) of a tile of proxies, without the class bias, which is indexed by class."""
-    query = head.spec.similarity.query(embeddings, dict(head.named_parameters()))
-    return head.spec.similarity.reduce(query @ head.spec.similarity.keys(proxies).T)
+    return engine.similarities(head.spec, head.spec.similarity.query(embeddings, dict(head.named_parameters())), proxies, None)

@@ -100,7 +100,59 @@ def test_the_logits_are_never_held() -> None:
     assert max(seen) == head.weight.numel() < 64 * 4000
 
 
+@pytest.mark.parametrize("case", ["arcface", "sphereface2", "subcenter_arcface", "softmax", "curricularface"])
+@pytest.mark.parametrize("chunk", [2, CLASSES])
+def test_a_floor_of_next_to_nothing_filters_nothing(case: str, chunk: int) -> None:
+    assert_same(run(case, impl="chunked", chunk_size=chunk, filter_below=1e-300), run(case, impl="dense"))
+
+
+@pytest.mark.parametrize("case", ["arcface", "sv_am_softmax", "sphereface2", "subcenter_arcface", "normface"])
+@pytest.mark.parametrize("floor", [1e-3, 1e-2])
+def test_filtering_leaves_out_what_is_below_the_floor_and_nothing_else(case: str, floor: float) -> None:
+    def gradients(**hyper):
+        torch.manual_seed(0)
+        head = ProxyHead(case, 400, 32, **hyper).double()
+        if case == "sphereface2":
+            torch.nn.init.constant_(head.bias, -20.0)  # as after training: its first value keeps every class near the balance
+        x, labels = torch.randn(16, 32, dtype=torch.float64), torch.arange(16) * 3
+        x = (x + 120 * head.weight.unflatten(0, (400, -1))[labels, 0].detach()).requires_grad_()
+        output = head(x, labels)
+        return output, torch.autograd.grad(output.loss, [x, head.weight]), head
+
+    output, (dx, dw), head = gradients(impl="chunked", chunk_size=100, filter_below=floor)
+    exact, (dx_exact, dw_exact), _ = gradients(impl="dense")
+    torch.testing.assert_close(output.per_sample, exact.per_sample, rtol=1e-12, atol=1e-12)
+    others = ~torch.isin(torch.arange(400), torch.arange(16) * 3).repeat_interleave(len(dw) // 400)
+    dropped = others & (dw == 0).all(dim=1) & (dw_exact != 0).any(dim=1)
+    assert dropped.any(), "the state is trained enough for the floor to matter"
+    kept = others & ~dropped
+    torch.testing.assert_close(dw[kept], dw_exact[kept], rtol=1e-9, atol=1e-12)
+    steepest = 3 * head.spec.hyper["scale"]  # of s·ν: t of SphereFace2 is its largest slope
+    bound = floor * steepest / head.weight[dropped].norm(dim=1)
+    assert (dw_exact[dropped].norm(dim=1) <= bound).all()
+    assert ((dx - dx_exact).norm(dim=1) <= floor * steepest * dropped.sum() / 16).all(), "all norms of x are above 1"
+
+
+def test_smoothed_labels_cannot_be_filtered() -> None:
+    with pytest.raises(InputError, match="arcface smooths its labels"):
+        ProxyHead("arcface", 4, 2, impl="chunked", filter_below=0.1, label_smoothing=0.1)
+
+
+def test_not_finite_embeddings_are_named_and_leave_the_state_alone() -> None:
+    head = ProxyHead("adaface", 4, 3)
+    before = {name: value.clone() for name, value in head.state_dict().items()}
+    embeddings = torch.ones(3, 3)
+    embeddings[1, 2] = torch.nan
+    with pytest.raises(InputError, match="row 1 is not"):
+        head(embeddings, torch.arange(3))
+    torch.testing.assert_close(dict(head.state_dict()), before)
+
+
 def test_arguments_are_checked() -> None:
+    with pytest.raises(InputError, match="sample_rate must be a number above 0"):
+        ProxyHead("arcface", 4, 2, sample_rate=0.0)
+    with pytest.raises(InputError, match="filter_below must be a number at least 0"):
+        ProxyHead("arcface", 4, 2, filter_below=1.0)
     with pytest.raises(InputError, match="chunk_size must be an integer of at least 1; got 0"):
         ProxyHead("arcface", 4, 2, chunk_size=0)
     with pytest.raises(InputError, match="bf16"):

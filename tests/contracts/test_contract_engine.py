@@ -55,6 +55,24 @@ def test_partials_of_tiles_merge_to_the_partial_of_the_whole(case: str) -> None:
         torch.testing.assert_close(link.merge(first, link.merge(second, third)), whole, rtol=1e-14, atol=1e-13)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_pull_is_the_gradient_of_the_merged_partials_and_is_bounded(case: str) -> None:
+    link = spec_of(case).link
+    generator = torch.Generator().manual_seed(0)
+    logits = 20 * torch.randn(BATCH, 9, dtype=torch.float64, generator=generator)
+    logits[:, 4] = -torch.inf
+    p = 20 * torch.randn(BATCH, dtype=torch.float64, generator=generator)
+    tiles = [tile.clone().requires_grad_() for tile in logits.split(5, dim=1)]
+    n = link.merge(*(link.partial(tile) for tile in tiles))
+    losses = link.join(p, n, 10)
+    upstream = torch.autograd.grad(losses.sum(), n, retain_graph=True)[0]
+    for tile, gradient in zip(tiles, torch.autograd.grad(losses.sum(), tiles), strict=True):
+        torch.testing.assert_close(link.pull(tile.detach(), n.detach(), upstream), gradient, rtol=1e-10, atol=1e-13)
+        if link.log_bound:
+            so_far = link.partial(tile.detach())
+            assert (gradient.abs() <= torch.exp(link.log_bound(tile.detach(), p, so_far)) * (1 + 1e-9)).all()
+
+
 @pytest.mark.parametrize("link", [SOFTMAX, SOFT_HINGE, hardest(0.2)], ids=["softmax", "soft hinge", "max"])
 def test_empty_partials_are_neutral_and_have_no_gradient(link) -> None:
     logits = torch.full((3, 4), 1.5, dtype=torch.float64, requires_grad=True)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from orthodrome import ProxyHead, create_backbone
-from orthodrome.training.optim import create_optimizer, parameter_groups, set_learning_rate
+from orthodrome.training.optim import clip_gradients, create_optimizer, parameter_groups, set_learning_rate
 from orthodrome.training.recipe import OptimizerSettings, ScheduleSettings
 from orthodrome.training.schedules import create_schedule
 from orthodrome.training.telemetry import JsonLines
@@ -82,3 +82,16 @@ def test_log_cuts_what_came_after_the_checkpoint(tmp_path: Path) -> None:
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert lines[1]["loss"] is None
     assert lines[3]["loss"] == 2.0
+
+
+@pytest.mark.parametrize("clip_norm", [0.5, 100.0])
+def test_sparse_and_dense_gradients_are_clipped_together(clip_norm: float) -> None:
+    table, bias = nn.Parameter(torch.ones(6, 2)), nn.Parameter(torch.ones(3))
+    dense_table, dense_bias = nn.Parameter(torch.ones(6, 2)), nn.Parameter(torch.ones(3))
+    rows = torch.tensor([1, 4, 4])
+    (nn.functional.embedding(rows, table, sparse=True).sum() * 3 + bias.sum()).backward()
+    (nn.functional.embedding(rows, dense_table).sum() * 3 + dense_bias.sum()).backward()
+    clip_gradients(torch.optim.SGD([table, bias], lr=1), clip_norm)
+    nn.utils.clip_grad_norm_([dense_table, dense_bias], clip_norm)
+    torch.testing.assert_close(table.grad.to_dense(), dense_table.grad)
+    torch.testing.assert_close(bias.grad, dense_bias.grad)

@@ -1,15 +1,16 @@
 """All classes, a tile of them at a time: the B×C logits are never held.
 
-A tile of M classes costs its (B, M) similarities and yields a partial (B,). The gradient of a tile needs the gradient of the loss with
-respect to that partial: tiles are computed once more on the way back (four matrix products), unless it is known on the way there and
-the gradient is computed at once (three): under an additive link, or where one tile holds all classes.
+A tile of M classes costs its (B, M) products and yields a partial (B,). Its gradient needs the merged partial N of all tiles, but for
+an additive link: there the gradient of the proxies is computed on the way there, in three matrix products. Under any other link
+products are held up to :data:`HELD_BYTES` and computed once more beyond: three to four products.
 
 Shapes: B batch, C classes, M classes of a tile, D embedding dimension, K proxies of one class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
@@ -17,135 +18,79 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from orthodrome.heads.engine import Classes, Compare, StateValues, Upstream, logits, promote
+from orthodrome.heads.engine import Classes, Compare, Known, Terms, Upstream, own_proxies, own_similarity
+from orthodrome.heads.tiles import Operands, Problem, kernels
 from orthodrome.losses.angular import plain
 from orthodrome.losses.links import SOFTMAX
-from orthodrome.types import LossSpec, Values
+from orthodrome.types import InputError, LossSpec, Values
 
 TILE_ELEMENTS = 2**20
-"""Similarities of a tile where no ``chunk_size`` is given: 4 MB of float32, of which a handful are alive at once."""
+"""Products of a tile where no ``chunk_size`` is given: 4 MB of float32, of which a handful are alive at once."""
+
+HELD_BYTES = 80 * 2**20
+"""Products held from the way there to the way back, so that they need not be computed again."""
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What every tile needs beside its proxies, all of it constant: the loss, labels, own similarity (B, 1), margin values, tile size."""
+@dataclass
+class Found:
+    """What the way there leaves for the way back: N, and what spares work.
 
-    spec: LossSpec
-    labels: Tensor
-    target: Tensor
-    values: Values
-    chunk: int
-    compute_dtype: torch.dtype | None
+    ``held``: products of the first tiles. ``chosen``: the only classes with a gradient worth computing, None for all.
+    ``gradients``: those of an additive link, computed under the ``expected`` gradient of N.
+    """
 
-    def tiles(self, num_classes: int) -> Iterator[slice]:
-        """The classes, cut into tiles."""
-        for start in range(0, num_classes, self.chunk):
-            yield slice(start, min(start + self.chunk, num_classes))
-
-    def product(self, left: Tensor, right: Tensor) -> Tensor:
-        """``left @ right``, its factors rounded to ``compute_dtype`` where there is one."""
-        if self.compute_dtype is None:
-            return left @ right
-        return (left.to(self.compute_dtype) @ right.to(self.compute_dtype)).to(left.dtype)
+    n: Tensor
+    held: tuple[Tensor, ...] = ()
+    chosen: Tensor | None = None
+    expected: Tensor | None = None
+    gradients: Operands | None = None
 
 
-@dataclass(frozen=True)
-class Operands:
-    """What the partials are differentiated by: query (B, D), proxies (C·K, D), scale, bias and class bias (None where there is none)."""
-
-    query: Tensor
-    proxies: Tensor
-    scale: Tensor
-    bias: Tensor | None
-    class_bias: Tensor | None
-
-    def all(self) -> tuple[Tensor | None, ...]:
-        """In the order of the fields."""
-        return self.query, self.proxies, self.scale, self.bias, self.class_bias
-
-    def zeros(self) -> Operands:
-        """Room for their gradients."""
-        return Operands(*(None if value is None else torch.zeros_like(value) for value in self.all()))  # type: ignore[arg-type]
+def holding(problem: Problem, budget: int) -> Found:
+    """N, with products held as long as they stay below ``budget`` bytes together."""
+    partials, held = [], []
+    for tile in problem.tiles():
+        raw = tile.products()
+        partials.append(tile.partial(raw))
+        budget -= raw.nbytes
+        if budget >= 0:
+            held.append(raw)
+    return Found(reduce(problem.spec.link.merge, partials), tuple(held))
 
 
-def partial_of_tile(
-    problem: Problem, tile: slice, products: Tensor, scale: Tensor, bias: Tensor | None, class_bias: Tensor | None
-) -> Tensor:
-    """From products (B, M·K) of query and keys to the partial of the tile; own classes do not count."""
-    spec = problem.spec
-    cos_BM = spec.similarity.reduce(products)
-    if class_bias is not None:
-        cos_BM = cos_BM + class_bias.to(cos_BM.dtype)
-    _, nu_BM = spec.angular(problem.target, cos_BM, **problem.values)
-    own = torch.arange(tile.start, tile.stop, device=products.device) == problem.labels.unsqueeze(1)
-    state = {} if bias is None else {"bias": bias}
-    return spec.link.partial(logits(scale, nu_BM, state).masked_fill(own, -torch.inf))
+def choosing(problem: Problem) -> Found:
+    """N, with the classes whose gradient reaches the floor for some sample, judged by what of N was known when they were met."""
+    n, chosen, start = None, [], 0
+    for tile in problem.tiles():
+        n, columns = tile.peaks(tile.products(), n)
+        chosen.append(columns + start)
+        start += problem.chunk
+    assert n is not None  # there is at least one tile
+    return Found(n, chosen=torch.cat(chosen))
 
 
-def keys_of_tile(problem: Problem, proxies: Tensor, tile: slice) -> tuple[Tensor, slice]:
-    """The proxies (M·K, D) of a tile, and where they stand."""
-    count = problem.spec.similarity.per_class
-    rows = slice(tile.start * count, tile.stop * count)
-    return proxies[rows], rows
+def at_once(problem: Problem, expected: Upstream) -> Found:
+    """N of an additive link, with the gradients, which do not depend on N."""
+    upstream, gradients = expected(torch.zeros_like(problem.p)), problem.operands.zeros()
+    n = sum(tile.partial_and_gradients(tile.products(), upstream, gradients) for tile in problem.tiles())
+    assert isinstance(n, Tensor)
+    return Found(n, expected=upstream, gradients=gradients)
 
 
-@torch.no_grad()
-def forward_tile(problem: Problem, operands: Operands, tile: slice) -> Tensor:
-    """The partial of a tile."""
-    proxies, _ = keys_of_tile(problem, operands.proxies, tile)
-    products = problem.product(operands.query, problem.spec.similarity.keys(promote(proxies)).T)
-    bias_M = None if operands.class_bias is None else operands.class_bias[tile]
-    return partial_of_tile(problem, tile, products, operands.scale, operands.bias, bias_M)
-
-
-def backward_tile(problem: Problem, operands: Operands, tile: slice, upstream: Upstream, gradients: Operands) -> Tensor:
-    """The partial of a tile; what ``upstream`` (partial -> its gradient) makes of it is added to ``gradients``."""
-    with torch.enable_grad():
-        proxies, rows = keys_of_tile(problem, operands.proxies.detach(), tile)
-        proxies.requires_grad_()
-        keys = problem.spec.similarity.keys(promote(proxies))
-        products = problem.product(operands.query.detach(), keys.detach().T).requires_grad_()
-        bias_M = None if operands.class_bias is None else operands.class_bias[tile]
-        inputs = {"scale": operands.scale, "bias": operands.bias, "class_bias": bias_M}
-        leaves = {name: value.detach().requires_grad_() for name, value in inputs.items() if value is not None}
-        partial = partial_of_tile(problem, tile, products, *(leaves.get(name) for name in inputs))  # type: ignore[arg-type]
-        found = torch.autograd.grad(partial, [products, *leaves.values()], upstream(partial))
-    along = dict(zip(leaves, found[1:], strict=True))
-    with torch.no_grad():
-        gradients.query.add_(problem.product(found[0], keys))
-        by_keys = problem.product(found[0].T, operands.query)
-    gradients.proxies[rows] = torch.autograd.grad(keys, proxies, by_keys)[0] if keys is not proxies else by_keys
-    gradients.scale.add_(along["scale"])
-    if gradients.bias is not None:
-        gradients.bias.add_(along["bias"])
-    if gradients.class_bias is not None:
-        gradients.class_bias[tile] = along["class_bias"]
-    return partial.detach()
-
-
-def merged(problem: Problem, partials: list[Tensor]) -> Tensor:
-    """N, of all tiles."""
-    return reduce(problem.spec.link.merge, partials)
-
-
-def gradients_by_recomputation(problem: Problem, operands: Operands, partials: list[Tensor], upstream: Tensor) -> Operands:
-    """The gradients under ``upstream``, the gradient of N: every tile once more."""
-    with torch.enable_grad():
-        leaves = [partial.detach().requires_grad_() for partial in partials]
-        by_partial = torch.autograd.grad(merged(problem, leaves), leaves, upstream)
-    gradients = operands.zeros()
-    for tile, gradient in zip(problem.tiles(classes_of(problem, operands)), by_partial, strict=True):
-        backward_tile(problem, operands, tile, lambda partial, gradient=gradient: gradient, gradients)  # type: ignore[misc]
+def gradients_of(problem: Problem, found: Found, upstream: Tensor) -> Operands:
+    """The gradients under ``upstream``, the gradient of N, tile by tile."""
+    gradients = problem.operands.zeros()
+    tiles = problem.tiles() if found.chosen is None else problem.tiles_of(found.chosen)
+    for position, tile in enumerate(tiles):
+        raw = found.held[position] if position < len(found.held) else tile.products()
+        tile.add_gradients(raw, found.n, upstream, gradients)
     return gradients
 
 
-def classes_of(problem: Problem, operands: Operands) -> int:
-    """C."""
-    return len(operands.proxies) // problem.spec.similarity.per_class
-
-
-def common_factor(upstream: Tensor, expected: Tensor) -> Tensor | None:
+def common_factor(upstream: Tensor, expected: Tensor | None) -> Tensor | None:
     """The number f with upstream = f·expected, to rounding; None where there is none."""
+    if expected is None:
+        return None
     largest = expected.abs().argmax()
     if not expected.flatten()[largest]:
         return None
@@ -154,89 +99,80 @@ def common_factor(upstream: Tensor, expected: Tensor) -> Tensor | None:
     return factor if close else None
 
 
-@dataclass
-class AtOnce:
-    """Gradients computed on the way there, under the ``expected`` gradient of N."""
-
-    expected: Tensor
-    gradients: Operands
-
-
 class Tiles(torch.autograd.Function):
     """(own proxies (B, K, D), N) of a batch, with the gradient of both in one array the size of the proxies."""
 
     @staticmethod
-    def forward(ctx: Any, problem: Problem, expected: Upstream | None, *inputs: Any) -> tuple[Tensor, Tensor]:
-        operands = Operands(*inputs)
-        tiles = list(problem.tiles(classes_of(problem, operands)))
-        wanted = expected is not None and any(ctx.needs_input_grad)
-        ctx.at_once, ctx.partials = None, []
-        if wanted and (len(tiles) == 1 or (problem.spec.link.additive and problem.spec.uniform)):
-            ctx.at_once = AtOnce(torch.empty(0), operands.zeros())
-
-        def upstream(partial: Tensor) -> Tensor:
-            ctx.at_once.expected = expected(partial)  # type: ignore[misc]
-            return ctx.at_once.expected
-
-        for tile in tiles:
-            if ctx.at_once:
-                ctx.partials.append(backward_tile(problem, operands, tile, upstream, ctx.at_once.gradients))
-            else:
-                ctx.partials.append(forward_tile(problem, operands, tile))
-        ctx.problem = problem
+    def forward(ctx: Any, problem: Problem, expected: Upstream, *inputs: Any) -> tuple[Tensor, Tensor]:
+        wanted = any(ctx.needs_input_grad)
+        if wanted and problem.spec.link.additive and problem.spec.uniform:
+            ctx.found = at_once(problem, expected)
+        elif wanted and problem.floor > -math.inf:
+            ctx.found = choosing(problem)
+        else:
+            ctx.found = holding(problem, HELD_BYTES if wanted else 0)
+        ctx.problem = replace(problem, operands=None)  # type: ignore[arg-type]  # the inputs are where autograd watches over them
         ctx.save_for_backward(*inputs)
-        own = operands.proxies.unflatten(0, (-1, problem.spec.similarity.per_class))[problem.labels]
-        return promote(own), merged(problem, ctx.partials)
+        return own_proxies(problem.spec, problem.operands.proxies, problem.labels), ctx.found.n.clone()
 
     @staticmethod
     def backward(ctx: Any, by_own: Tensor, by_n: Tensor) -> tuple[Tensor | None, ...]:
-        problem: Problem = ctx.problem
-        operands = Operands(*ctx.saved_tensors)
-        at_once, ctx.at_once = ctx.at_once, None  # given away: a second backward computes anew
-        factor = common_factor(by_n, at_once.expected) if at_once else None
-        if factor is None:
-            gradients = gradients_by_recomputation(problem, operands, ctx.partials, by_n)
+        problem: Problem = replace(ctx.problem, operands=Operands(*ctx.saved_tensors))
+        found: Found = ctx.found
+        factor = common_factor(by_n, found.expected)
+        if factor is None or found.gradients is None:
+            gradients = gradients_of(problem, found, by_n)
         else:
-            gradients = at_once.gradients
-            if factor != 1:
-                for value in gradients.all():
-                    if value is not None:
-                        value.mul_(factor.to(value.dtype))
+            gradients, found.gradients = found.gradients, None  # given away: a second backward computes anew
+            scale_in_place(gradients, factor)
         classes = gradients.proxies.unflatten(0, (-1, problem.spec.similarity.per_class))
-        classes.index_add_(0, problem.labels, by_own.to(classes.dtype))
+        classes.index_add_(0, problem.labels.clamp_min(0), by_own.to(classes.dtype))
         return (None, None, *gradients.all())
 
 
-def chunked(chunk_size: int | None = None, compute_dtype: torch.dtype | None = None) -> Compare:
-    """Compare the classes in tiles of ``chunk_size``, or of about :data:`TILE_ELEMENTS` similarities; see the head for both arguments."""
+def scale_in_place(gradients: Operands, factor: Tensor) -> None:
+    """Multiply by ``factor``, for nothing where it is 1."""
+    if factor != 1:
+        for value in gradients.all():
+            if value is not None:
+                value.mul_(factor.to(value.dtype))
 
-    def compare(spec: LossSpec, query: Tensor, labels: Tensor, proxies: Tensor, class_bias: Tensor | None) -> Classes:
+
+def chunked(
+    spec: LossSpec, chunk_size: int | None = None, compute_dtype: torch.dtype | None = None, filter_below: float = 0.0
+) -> Compare:
+    """Compare the classes in tiles of ``chunk_size``, or of about :data:`TILE_ELEMENTS` products; see the head for the arguments.
+
+    Raises InputError where ``filter_below`` is given and the gradient of a logit never vanishes (label smoothing).
+    """
+    if filter_below and spec.link.log_bound is None:
+        raise InputError(f"filter_below needs a loss whose gradient vanishes for far classes; {spec.name} smooths its labels")
+    floor = math.log(filter_below) if filter_below else -math.inf
+    cosines = replace(spec, angular=plain, link=SOFTMAX)
+    passes, passes_over_cosines = kernels(spec), kernels(cosines)
+
+    def compare(query: Tensor, labels: Tensor, proxies: Tensor, class_bias: Tensor | None) -> Classes:
         per_class = spec.similarity.per_class
         chunk = chunk_size or max(1, TILE_ELEMENTS // (len(query) * per_class))
 
-        def own_similarity(own: Tensor) -> Tensor:
-            products = (spec.similarity.keys(own.flatten(0, 1)).view_as(own) @ query.unsqueeze(2)).squeeze(2)
-            similarity = spec.similarity.reduce(products)
-            return similarity if class_bias is None else similarity + class_bias[labels].to(similarity.dtype).unsqueeze(1)
-
         with torch.no_grad():
-            target = own_similarity(promote(proxies.unflatten(0, (-1, per_class))[labels]))
+            target = own_similarity(spec, query, own_proxies(spec, proxies, labels), class_bias, labels)
 
         def negatives(scale: Tensor | float) -> Tensor:
-            cosines = replace(spec, angular=plain, link=SOFTMAX)
-            problem = Problem(cosines, labels, target, {}, chunk, compute_dtype)
-            operands = Operands(query, proxies, torch.as_tensor(scale, dtype=query.dtype), None, class_bias)
-            return merged(
-                problem, [forward_tile(problem, operands, tile) for tile in problem.tiles(classes_of(problem, operands))]
-            )
+            operands = Operands(query, proxies, torch.as_tensor(scale, dtype=query.dtype, device=query.device), None, class_bias)
+            nothing = target.squeeze(1)
+            problem = Problem(cosines, passes_over_cosines, labels, target, nothing, {}, operands, chunk, compute_dtype)
+            return holding(problem, budget=0).n
 
-        def partial(values: Values, scale: Tensor | float, state: StateValues, upstream: Upstream) -> tuple[Tensor, Tensor]:
-            problem = Problem(spec, labels, target, constants(values), chunk, compute_dtype)
-            scale = torch.as_tensor(scale, dtype=query.dtype, device=query.device)
-            own, n = Tiles.apply(problem, upstream, query, proxies, scale, state.get("bias"), class_bias)
-            return own_similarity(own), n
+        def terms(known: Known) -> Terms:
+            scale = torch.as_tensor(known.scale, dtype=query.dtype, device=query.device)
+            operands = Operands(query, proxies, scale, known.state.get("bias"), class_bias)
+            values = constants(known.values)
+            problem = Problem(spec, passes, labels, known.target, known.p, values, operands, chunk, compute_dtype, floor)
+            own, n = Tiles.apply(problem, known.upstream, *operands.all())
+            return Terms(own_similarity(spec, query, own, class_bias, labels), n, own)
 
-        return Classes(target, negatives, partial)
+        return Classes(target, len(proxies) // per_class, negatives, terms)
 
     return compare
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from orthodrome import sphere
-from orthodrome.types import InputError, LossOutput, LossSpec, Rows, Values
+from orthodrome.losses.links import SOFTMAX
+from orthodrome.types import InputError, Link, LossOutput, LossSpec, Rows, Values
 
 StateValues = Mapping[str, Tensor]
 Draw = Callable[[tuple[int, ...]], Tensor]
@@ -47,46 +49,123 @@ def promote(values: Tensor) -> Tensor:
 
 def similarities(spec: LossSpec, query: Tensor, proxies: Tensor, class_bias: Tensor | None) -> Tensor:
     """(B, M): what each class of a tile is worth to each sample."""
-    products = spec.similarity.reduce(query @ spec.similarity.keys(promote(proxies)).T)
+    keys = sphere.unit(promote(proxies)) if spec.similarity.unit_proxies else promote(proxies)
+    products = spec.similarity.reduce(query @ keys.T)
     return products if class_bias is None else products + class_bias.to(products.dtype)
+
+
+def own_similarity(spec: LossSpec, query: Tensor, own: Tensor, class_bias: Tensor | None, labels: Tensor) -> Tensor:
+    """(B, 1): what the own class, of proxies ``own`` (B, K, D), is worth to each sample; 0 where it stands elsewhere (label −1)."""
+    keys = sphere.unit(own) if spec.similarity.unit_proxies else own
+    similarity = spec.similarity.reduce((keys @ query.unsqueeze(2)).squeeze(2))
+    if class_bias is not None:
+        similarity = similarity + class_bias[labels.clamp_min(0)].to(similarity.dtype).unsqueeze(1)
+    return similarity.masked_fill(labels.unsqueeze(1) < 0, 0)
+
+
+def own_proxies(spec: LossSpec, proxies: Tensor, labels: Tensor) -> Tensor:
+    """(B, K, D): the proxies of each sample's own class; any where it stands elsewhere (label −1)."""
+    return promote(proxies.unflatten(0, (-1, spec.similarity.per_class))[labels.clamp_min(0)])
+
+
+def excluding(spec: LossSpec, cos: Tensor, logits: Tensor) -> Tensor:
+    """−inf for classes in conflict: more similar than ``spec.conflict``, and so probably the same person under another label."""
+    return logits if spec.conflict is None else logits.masked_fill(cos.detach() > spec.conflict, -torch.inf)
 
 
 def without_target(logits: Tensor, labels: Tensor) -> Tensor:
     """−inf in each sample's own column, in place: the link then counts the other classes only."""
-    return logits.scatter_(1, labels.unsqueeze(1), -torch.inf)
+    here = (labels >= 0).nonzero().squeeze(1)
+    return logits.index_put_((here, labels[here]), logits.new_tensor(-torch.inf))
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a sample's loss is made of: ``target`` (B, 1) with gradient, N of the other classes, and the ``own`` proxies (B, K, D)."""
+
+    target: Tensor
+    n: Tensor
+    own: Tensor
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known before classes are compared in earnest, all of it constant for ν: own similarity (B, 1), margin values, scale,
+    state, own logit p (B,), and the gradient of the mean loss at a given N.
+    """
+
+    target: Tensor
+    values: Values
+    scale: Tensor | float
+    state: StateValues
+    p: Tensor
+    upstream: Upstream
 
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes as a head sees them, however it holds them: all at once, or tile by tile.
+    """The classes as a head sees them, however it holds them: all at once, tile by tile, or those it has drawn.
 
-    ``target`` (B, 1): the similarity to the own class, a constant for the gradient. ``negatives``: as in :class:`Rows`.
-    ``partial``: margin values, scale, state, and the gradient of the mean loss at a given N (or None where it is not wanted) ->
-    target (B, 1) with gradient, and N of the other classes.
+    ``target`` (B, 1): the similarity to the own class, a constant for the gradient, 0 where that class stands elsewhere.
+    ``count``: how many are compared. ``negatives``: as in :class:`Rows`. ``terms``: what the loss is made of.
     """
 
     target: Tensor
+    count: int
     negatives: Callable[[Tensor | float], Tensor]
-    partial: Callable[[Values, Tensor | float, StateValues, Upstream], tuple[Tensor, Tensor]]
+    terms: Callable[[Known], Terms]
 
 
-Compare = Callable[[LossSpec, Tensor, Tensor, Tensor, Tensor | None], Classes]
-"""Loss, query (B, D), labels (B,), proxies (C·K, D), class bias (C,) or None -> Classes."""
+Compare = Callable[[Tensor, Tensor, Tensor, "Tensor | None"], Classes]
+"""Query (B, D), labels (B,) with −1 for a class that stands elsewhere, proxies (C·K, D), class bias (C,) or None -> Classes."""
 
 
-def dense(spec: LossSpec, query: Tensor, labels: Tensor, proxies: Tensor, class_bias: Tensor | None) -> Classes:
+class Group(Protocol):
+    """The processes that share the classes of a head: what each knows of its own classes, made known to all."""
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over processes."""
+
+    def merge(self, link: Link, n: Tensor) -> Tensor:
+        """N of all classes, from that of the own ones."""
+
+    def count(self, classes: int) -> int:
+        """The number of classes compared."""
+
+
+class Alone:
+    """One process, all classes."""
+
+    def total(self, values: Tensor) -> Tensor:
+        return values
+
+    def merge(self, link: Link, n: Tensor) -> Tensor:
+        return n
+
+    def count(self, classes: int) -> int:
+        return classes
+
+
+def dense(spec: LossSpec) -> Compare:
     """All classes in one tile (B, C), differentiated by autograd."""
-    cos_BC = similarities(spec, query, proxies, class_bias)
-    target = cos_BC.gather(1, labels.unsqueeze(1))
 
-    def negatives(scale: Tensor | float) -> Tensor:
-        return torch.logsumexp(without_target(scale * cos_BC.detach(), labels), dim=1)
+    def compare(query: Tensor, labels: Tensor, proxies: Tensor, class_bias: Tensor | None) -> Classes:
+        cos_BC = similarities(spec, query, proxies, class_bias)
+        target = cos_BC.gather(1, labels.clamp_min(0).unsqueeze(1)).masked_fill(labels.unsqueeze(1) < 0, 0)
 
-    def partial(values: Values, scale: Tensor | float, state: StateValues, upstream: Upstream) -> tuple[Tensor, Tensor]:
-        _, nu_BC = spec.angular(target.detach(), cos_BC, **values)
-        return target, spec.link.partial(without_target(logits(scale, nu_BC, state), labels))
+        def negatives(scale: Tensor | float) -> Tensor:
+            cos = cos_BC.detach()
+            return SOFTMAX.partial(without_target(excluding(spec, cos, scale * cos), labels))
 
-    return Classes(target.detach(), negatives, partial)
+        def terms(known: Known) -> Terms:
+            _, nu_BC = spec.angular(known.target, cos_BC, **known.values)
+            z_BC = excluding(spec, cos_BC, logits(known.scale, nu_BC, known.state))
+            n = spec.link.partial(without_target(z_BC, labels))
+            return Terms(target, n, own_proxies(spec, proxies, labels) if spec.regularizers else proxies.new_empty(0))
+
+        return Classes(target.detach(), cos_BC.shape[1], negatives, terms)
+
+    return compare
 
 
 def evaluate(
@@ -99,14 +178,26 @@ def evaluate(
     training: bool,
     draw: Draw,
     compare: Compare,
+    group: Group,
+    first_class: int = 0,
 ) -> tuple[LossOutput, StateValues]:
-    """The loss of a batch, its classes compared by ``compare``. Returns it and the new state (empty unless ``training``)."""
-    num_classes = len(proxies) // spec.similarity.per_class
+    """The loss of a batch, its classes compared by ``compare``. Returns it and the new state (empty unless ``training``).
+
+    ``proxies`` are those of the classes from ``first_class`` on; other processes of ``group`` hold the rest.
+    """
+    per_class = spec.similarity.per_class
+    here = labels - first_class
+    here = torch.where((here >= 0) & (here < len(proxies) // per_class), here, -1)
     with torch.autocast(embeddings.device.type, enabled=False):
         embeddings = promote(embeddings)
         class_bias = state["class_bias"] if spec.similarity.class_bias else None
-        classes = compare(spec, spec.similarity.query(embeddings, state), labels, proxies, class_bias)
-        rows = Rows(sphere.norms(embeddings), classes.target, num_classes, classes.negatives, draw)
+        classes = compare(spec.similarity.query(embeddings, state), here, proxies, class_bias)
+        num_classes = group.count(classes.count)
+
+        def negatives(scale: Tensor | float) -> Tensor:
+            return group.merge(SOFTMAX, classes.negatives(scale))
+
+        rows = Rows(sphere.norms(embeddings), group.total(classes.target), num_classes, negatives, draw)
         fresh = prepared(spec, rows, state) if training else {}
         state = {**state, **fresh}
         values, scale = spec.margins(rows, state), spec.scale(rows, state)
@@ -115,17 +206,20 @@ def evaluate(
             phi_B1, _ = spec.angular(target, target[:, :0], **values)
             return logits(scale, phi_B1, state).squeeze(1)
 
+        p_B = target_logits(rows.target).detach()
+
         def upstream(n: Tensor) -> Tensor:
-            """The gradient of the mean loss at N = n."""
             with torch.enable_grad():
                 n = n.detach().requires_grad_()
-                losses = spec.weight(spec.link.join(target_logits(rows.target).detach(), n, num_classes))
-                return torch.autograd.grad(losses.mean(), n)[0]
+                return torch.autograd.grad(spec.weight(spec.link.join(p_B, n, num_classes)).mean(), n)[0]
 
-        target_B1, n_B = classes.partial(values, scale, state, upstream)
-        losses_B = spec.weight(spec.link.join(target_logits(target_B1), n_B, num_classes))
-        for term in spec.regularizers:
-            losses_B = losses_B + term.value(embeddings, labels, promote(proxies), state)
+        terms = classes.terms(Known(rows.target, values, scale, state, p_B, upstream))
+        p_B, n_B = target_logits(group.total(terms.target)), group.merge(spec.link, terms.n)
+        losses_B = spec.weight(spec.link.join(p_B, n_B, num_classes))
+        if spec.regularizers:
+            own = group.total(terms.own * (here >= 0)[:, None, None])
+            for term in spec.regularizers:
+                losses_B = losses_B + term.value(embeddings, labels, own, state)
         fresh = {**fresh, **(after_loss(spec, embeddings, labels, state) if training else {})}
     return LossOutput(losses_B.mean(), losses_B, statistics(rows, scale)), fresh
 
@@ -169,3 +263,14 @@ def check_shapes(embeddings: Tensor, dimension: int) -> None:
         raise InputError(f"embeddings must have shape (B, {dimension}) with B ≥ 1; got {tuple(embeddings.shape)}")
     if not embeddings.is_floating_point():
         raise InputError(f"embeddings must be floating point; got {embeddings.dtype}")
+
+
+def check_finite(embeddings: Tensor) -> None:
+    """Raises InputError, naming the first row, where embeddings hold NaN or infinity."""
+    wrong = ~torch.isfinite(embeddings.detach()).all(dim=1)
+    if bool(wrong.any()):
+        row = int(wrong.nonzero()[0])
+        raise InputError(
+            f"embeddings must be finite; row {row} is not ({int(wrong.sum())} of {len(embeddings)} rows): "
+            "the network's weights ran away (lower the learning rate, clip gradients) or its input was not finite"
+        )

@@ -7,37 +7,42 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
 
 from orthodrome import losses
 from orthodrome.heads import engine
 from orthodrome.heads.chunked import chunked
-from orthodrome.heads.engine import Classes, Compare
+from orthodrome.heads.engine import Alone, Classes, Compare
+from orthodrome.heads.prototypes import INITIALIZERS
+from orthodrome.heads.sampled import sampled
+from orthodrome.heads.sharded import Processes
 from orthodrome.registry import Registry
 from orthodrome.types import InputError, LossOutput, LossSpec, State
 
-AUTO_ELEMENTS = 2**22
+AUTO_ELEMENTS = 2**20
 """B·C·K from which ``impl="auto"`` no longer holds all similarities at once."""
 
 
-def auto(chunk_size: int | None, compute_dtype: torch.dtype | None) -> Compare:
+def auto(spec: LossSpec, chunk_size: int | None, compute_dtype: torch.dtype | None, filter_below: float) -> Compare:
     """Dense where B·C·K is small and nothing asks for tiles, else in tiles."""
-    tiled = chunked(chunk_size, compute_dtype)
+    whole, tiled = engine.dense(spec), chunked(spec, chunk_size, compute_dtype, filter_below)
+    asked = chunk_size is not None or compute_dtype is not None or filter_below > 0
 
-    def compare(spec: LossSpec, query: Tensor, labels: Tensor, proxies: Tensor, class_bias: Tensor | None) -> Classes:
-        small = len(query) * len(proxies) <= AUTO_ELEMENTS and chunk_size is None and compute_dtype is None
-        return (engine.dense if small else tiled)(spec, query, labels, proxies, class_bias)
+    def compare(query: Tensor, labels: Tensor, proxies: Tensor, class_bias: Tensor | None) -> Classes:
+        small = not asked and len(query) * len(proxies) <= AUTO_ELEMENTS
+        return (whole if small else tiled)(query, labels, proxies, class_bias)
 
     return compare
 
 
-def dense(chunk_size: int | None, compute_dtype: torch.dtype | None) -> Compare:
+def dense(spec: LossSpec, chunk_size: int | None, compute_dtype: torch.dtype | None, filter_below: float) -> Compare:
     """All classes at once, in the precision of the embeddings."""
-    if chunk_size is not None or compute_dtype is not None:
-        raise InputError("chunk_size and compute_dtype belong to impl='chunked'; impl='dense' has neither")
-    return engine.dense
+    if chunk_size is not None or compute_dtype is not None or filter_below:
+        raise InputError("chunk_size, compute_dtype and filter_below belong to impl='chunked'; impl='dense' has none of them")
+    return engine.dense(spec)
 
 
-IMPLEMENTATIONS: Registry[Callable[[int | None, torch.dtype | None], Compare]] = Registry("impl")
+IMPLEMENTATIONS: Registry[Callable[[LossSpec, int | None, torch.dtype | None, float], Compare]] = Registry("impl")
 IMPLEMENTATIONS.add("auto", auto)
 IMPLEMENTATIONS.add("dense", dense)
 IMPLEMENTATIONS.add("chunked", chunked)
@@ -58,19 +63,28 @@ class ProxyHead(nn.Module):
         num_classes: C, at least 2 (adacos: 3).
         embedding_dim: D.
         impl: ``"dense"`` holds all B×C similarities; ``"chunked"`` a tile of classes at a time, with the same result, for any C;
-            ``"auto"`` takes dense up to B·C·K = 2²², then chunked.
+            ``"auto"`` takes dense up to B·C·K = 2²⁰, then chunked.
         chunk_size: classes of a tile; None: as many as make 2²⁰ similarities.
         compute_dtype: ``"bf16"`` or ``"fp16"`` rounds the factors of the matrix products of a tile; targets and sums stay in float32.
             None: the precision of the embeddings.
+        filter_below: ε in [0, 1). Classes whose logit has a gradient (its probability) below ε for every sample of the batch are left
+            out of the backward products. The loss is exact; the gradient of each logit is off by less than ε times that of the loss.
+        sample_rate: in (0, 1]. Below 1, a training step compares with the classes of the batch and others drawn by chance, this share
+            of all (Partial FC, 2203.15565); the gradient of ``weight`` is then sparse, for the optimizers of
+            :mod:`orthodrome.training.row_optimizers`. At evaluation all classes count.
+        process_group: processes of torch.distributed that share the classes; each holds a contiguous shard (the first C mod R hold one
+            class more) and calls the head with samples of its own. Gradients are those DistributedDataParallel expects. Centres of the
+            centre regulariser are kept whole on each.
+        init: ``"normal"`` (σ = 0.01) or ``"xavier"``; see :mod:`orthodrome.heads.prototypes` for class means.
         gradient: ``"exact"``, ``"detached"`` or ``"detach_margin"``; None takes the default of the row.
         hyper: hyper-parameters of the row, see ``orthodrome losses NAME``.
 
-    ``weight`` is the parameter W, (C·K, D) with K = 1 but for sub-centre rows, drawn from a normal distribution with
-    σ = 0.01. State
+    ``weight`` is the parameter W, (C·K, D) with K = 1 but for sub-centre rows; ``classes`` the range of classes it holds. State
     of the loss (moving averages, step counters, biases, centres) lives in buffers and parameters of the head and is
     saved with it; at evaluation it is frozen.
 
-    Raises InputError (a ValueError) for unknown names, shapes or labels that do not fit.
+    Raises InputError (a ValueError) for unknown names, shapes or labels that do not fit, and embeddings that are not finite; under a
+    process group on every process.
 
     >>> head = ProxyHead("cosface", num_classes=10, embedding_dim=4)
     >>> output = head(torch.randn(8, 4), torch.arange(8))
@@ -87,6 +101,10 @@ class ProxyHead(nn.Module):
         impl: str = "auto",
         chunk_size: int | None = None,
         compute_dtype: str | None = None,
+        filter_below: float = 0.0,
+        sample_rate: float = 1.0,
+        process_group: dist.ProcessGroup | None = None,
+        init: str = "normal",
         gradient: str | None = None,
         **hyper: Any,
     ) -> None:
@@ -97,17 +115,33 @@ class ProxyHead(nn.Module):
         self.embedding_dim = _at_least(embedding_dim, 1, "embedding_dim")
         if chunk_size is not None:
             _at_least(chunk_size, 1, "chunk_size")
+        self.sample_rate = _between(sample_rate, 0.0, 1.0, "sample_rate", "above 0 and at most 1", lambda rate: rate > 0)
+        _between(filter_below, 0.0, 1.0, "filter_below", "at least 0 and below 1", lambda floor: floor < 1)
         dtype = None if compute_dtype is None else COMPUTE_DTYPES.get(compute_dtype)
-        self._compare = IMPLEMENTATIONS.get(impl)(chunk_size, dtype)
-        proxies = torch.empty(num_classes * self.spec.similarity.per_class, embedding_dim)
-        self.weight = nn.Parameter(nn.init.normal_(proxies, std=0.01))
+        self._compare = IMPLEMENTATIONS.get(impl)(self.spec, chunk_size, dtype, filter_below)
+        self._compare_drawn = sampled(self._compare, self.spec.similarity.per_class, sample_rate)
+        self._processes = None if process_group is None else Processes(process_group, num_classes)
+        if self._processes:
+            self._processes.agree(
+                "losses, numbers of classes or dimensions", (loss, num_classes, embedding_dim, repr(self.spec.hyper))
+            )
+        self.classes = self._processes.classes if self._processes else range(num_classes)
+        per_class = self.spec.similarity.per_class
+        self.weight = nn.Parameter(INITIALIZERS.get(init)(len(self.classes), per_class, embedding_dim, self._generator()))
         self._state_names: list[str] = []
         self._add_state()
+
+    def _generator(self) -> torch.Generator | None:
+        """None, torch's own, for one process; one for each shard, from the seed of rank 0, for several."""
+        if self._processes is None:
+            return None
+        seed = self._processes.from_first(torch.randint(2**62, ()))
+        return torch.Generator().manual_seed(int(seed) + self._processes.rank)
 
     def _add_state(self) -> None:
         entries = dict(self.spec.state(self.num_classes))
         if self.spec.similarity.class_bias:
-            entries["class_bias"] = State(torch.zeros(self.num_classes), learned=True)
+            entries["class_bias"] = State(torch.zeros(len(self.classes)), learned=True)
         for term in self.spec.regularizers:
             entries |= term.state(self.num_classes, self.embedding_dim)
         for name, entry in entries.items():
@@ -118,15 +152,56 @@ class ProxyHead(nn.Module):
             self._state_names.append(name)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
+        if self._processes is None:
+            return self._evaluated(embeddings, self._checked(embeddings, labels))
+        return self._shared_forward(self._processes, embeddings, labels)
+
+    def _shared_forward(self, processes: Processes, embeddings: Tensor, labels: Tensor) -> LossOutput:
+        """The losses of the own samples, compared with the classes of all processes."""
+        error = None
+        try:
+            labels = self._checked(embeddings, labels)
+        except InputError as found:
+            error = found
+        sizes = processes.sizes(len(embeddings) if embeddings.ndim else 0, error)
+        embeddings, labels = processes.batch(engine.promote(embeddings), labels, sizes)
+        output = self._evaluated(embeddings, labels)
+        own = processes.own_samples(output.per_sample, sizes)
+        return LossOutput(own.mean(), own, output.stats)
+
+    def _checked(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """``labels`` as int64; raises InputError for anything that must not reach the state of the loss."""
         engine.check_shapes(embeddings, self.embedding_dim)
         labels = engine.check_labels(labels, embeddings.shape[0], self.num_classes)
-        state = {name: getattr(self, name) for name in self._state_names}
+        engine.check_finite(embeddings)
+        return labels
+
+    def _evaluated(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
         output, fresh = engine.evaluate(
-            self.spec, embeddings, labels, self.weight, state, training=self.training, draw=self._draw, compare=self._compare
+            self.spec,
+            embeddings,
+            labels,
+            self.weight,
+            self._state(),
+            training=self.training,
+            draw=self._draw,
+            compare=self._compare_drawn if self.training and self.sample_rate < 1 else self._compare,
+            group=self._processes or Alone(),
+            first_class=self.classes.start,
         )
         for name, value in fresh.items():
             getattr(self, name).copy_(value)
         return output
+
+    def _state(self) -> dict[str, Tensor]:
+        """State by name; what every process has a copy of sends its gradient to all."""
+        state = {name: getattr(self, name) for name in self._state_names}
+        if self._processes is None:
+            return state
+        return {
+            name: self._processes.replicated(value) if value.requires_grad and name != "class_bias" else value
+            for name, value in state.items()
+        }
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Moves and converts the head like any module, but for the scalars it keeps: a moving average in half
@@ -140,7 +215,10 @@ class ProxyHead(nn.Module):
 
     def _draw(self, shape: tuple[int, ...]) -> Tensor:
         """Standard normal numbers from torch's generator while training; zeros, the mean, at evaluation."""
-        return torch.randn(shape) if self.training else torch.zeros(shape)
+        if not self.training:
+            return torch.zeros(shape)
+        draws = torch.randn(shape)
+        return self._processes.from_first(draws) if self._processes else draws
 
     def extra_repr(self) -> str:
         return (
@@ -151,4 +229,11 @@ class ProxyHead(nn.Module):
 def _at_least(value: int, minimum: int, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
         raise InputError(f"{what} must be an integer of at least {minimum}; got {value!r}")
+    return value
+
+
+def _between(value: float, low: float, high: float, what: str, expected: str, fits: Callable[[float], bool]) -> float:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not low <= value <= high or not fits(value):
+        raise InputError(f"{what} must be a number {expected}; got {value!r}")
     return value

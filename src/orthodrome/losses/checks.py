@@ -49,6 +49,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("learn_scale", "plus", "clamp"), SWITCH),
     "keep": SHARE,
     "label_smoothing": Rule(lambda value: is_number(value) and 0 <= value < 1, "a number in [0, 1)"),
+    "conflict": Rule(lambda value: is_number(value) and -1 <= value <= 1, "a similarity in [-1, 1], or None"),
     "subcenters": Rule(lambda value: type(value) is int and value >= 1, "a positive integer"),
     "easy_margin": Rule(lambda value: value in (True, False, "cos>0"), "True, False or 'cos>0' (another word for True)"),
     "fallback": one_of(FALLBACKS.names()),

@@ -31,14 +31,25 @@ def _cross_entropy(p: Tensor, n: Tensor, num_classes: int) -> Tensor:
     return softplus(n - p)
 
 
-def _largest(logits: Tensor) -> Tensor:
-    return logits.amax(dim=1)
+def _shares(logits: Tensor, n: Tensor, upstream: Tensor) -> Tensor:
+    """upstream · e^(z − N); 0 where nothing is counted (N = −inf)."""
+    return upstream.unsqueeze(1) * torch.exp(logits - n.masked_fill(n == -torch.inf, 0).unsqueeze(1))
 
 
-SOFTMAX = Link(partial=_logsumexp, merge=_logaddexp, join=_cross_entropy)
+def _log_probability(logits: Tensor, p: Tensor, n: Tensor) -> Tensor:
+    return logits - torch.logaddexp(p, n).unsqueeze(1)
+
+
+SOFTMAX = Link(_logsumexp, _logaddexp, _cross_entropy, pull=_shares, log_bound=_log_probability)
 """⊕ = logsumexp, Φ = ζ(N − p): the cross-entropy."""
 
-SOFT_HINGE = Link(partial=_logsumexp, merge=_logaddexp, join=lambda p, n, num_classes: torch.relu(n - p))
+SOFT_HINGE = Link(
+    _logsumexp,
+    _logaddexp,
+    lambda p, n, num_classes: torch.relu(n - p),
+    pull=_shares,
+    log_bound=lambda logits, p, n: logits - n.unsqueeze(1),
+)
 """⊕ = logsumexp, Φ = relu(N − p): the soft maximum of the violations (lifted structure)."""
 
 
@@ -63,12 +74,26 @@ def smoothed(epsilon: float) -> Link:
     def join(p: Tensor, n: Tensor, num_classes: int) -> Tensor:
         return softplus(n[:, 0] - p) + epsilon * (p - (p + n[:, 1]) / num_classes)
 
-    return Link(partial, merge, join)
+    def pull(logits: Tensor, n: Tensor, upstream: Tensor) -> Tensor:
+        return _shares(logits, n[:, 0], upstream[:, 0]) + upstream[:, 1:] * (logits != -torch.inf)
+
+    return Link(partial, merge, join, pull)
 
 
 def hardest(margin: float) -> Link:
-    """The max link: ⊕ = max, Φ = relu(N − p + margin)."""
-    return Link(_largest, torch.maximum, lambda p, n, num_classes: torch.relu(n - p + margin))
+    """The max link: ⊕ = max, Φ = relu(N − p + margin). Among equal largest logits of a tile the gradient is shared."""
+
+    def pull(logits: Tensor, n: Tensor, upstream: Tensor) -> Tensor:
+        largest = logits == n.unsqueeze(1)
+        return upstream.unsqueeze(1) * largest / largest.sum(dim=1, keepdim=True).clamp_min(1)
+
+    return Link(
+        lambda logits: logits.amax(dim=1),
+        torch.maximum,
+        lambda p, n, num_classes: torch.relu(n - p + margin),
+        pull,
+        log_bound=lambda logits, p, n: torch.where(logits >= n.unsqueeze(1), 0.0, -torch.inf),
+    )
 
 
 def class_weights(lam: float | str | None, num_classes: int) -> tuple[float, float]:
@@ -101,4 +126,11 @@ def binary(hyper: Values) -> Link:
         positive, negative = class_weights(lam, num_classes)
         return positive * softplus(-clamped(p)) + negative * n
 
-    return Link(partial, torch.add, join, additive=True)
+    def pull(logits: Tensor, n: Tensor, upstream: Tensor) -> Tensor:
+        inside = torch.ones_like(logits) if bound is None else ((logits >= -bound) & (logits <= bound)).to(logits.dtype)
+        return upstream.unsqueeze(1) * torch.sigmoid(clamped(logits)) * inside
+
+    def log_bound(logits: Tensor, p: Tensor, n: Tensor) -> Tensor:
+        return functional.logsigmoid(logits)
+
+    return Link(partial, torch.add, join, pull, log_bound, additive=True)

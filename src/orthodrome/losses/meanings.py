@@ -51,5 +51,6 @@ MEANINGS: Mapping[str, str] = {
     "center": "weight λ of the centre regulariser λ/2·‖x − c_y‖²; 0: none",
     "alpha": "rate of the moving centres",
     "reduction": "centre regulariser: 'mean' or 'sum' over the batch; triplet: which triplets count in the mean",
+    "conflict": "other classes more similar to a sample than this do not count (its person under another label); None: all do",
     "inter_class": "weight of the inter-class regulariser, mean 1/acos(ŵ_i·ŵ_j)²; 0: none",
 }

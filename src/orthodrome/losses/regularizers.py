@@ -27,7 +27,7 @@ def center(weight: float, alpha: float, reduction: str = "mean") -> Regularizer:
     def state(classes: int, dimension: int) -> dict[str, State]:
         return {"centers": State(torch.zeros(classes, dimension))}
 
-    def value(x: Tensor, labels: Tensor, proxies: Tensor, state: StateValues) -> Tensor:
+    def value(x: Tensor, labels: Tensor, own: Tensor, state: StateValues) -> Tensor:
         factor = weight / 2 * (len(x) if reduction == "sum" else 1)
         return factor * (x - state["centers"][labels].to(x.dtype)).square().sum(dim=1)
 
@@ -40,18 +40,19 @@ def center(weight: float, alpha: float, reduction: str = "mean") -> Regularizer:
     return Regularizer("center", value, state, update)
 
 
-def inter_class(weight: float, per_class: int = 1) -> Regularizer:
+def inter_class(weight: float) -> Regularizer:
     """weight · mean_{i<j} 1/acos(ŵ_i·ŵ_j)² over the classes in the batch (SphereFace+, 1805.09298): pushes neighbours apart.
 
-    Classes of ``per_class`` sub-centres are as near as their nearest two.
+    Classes of several sub-centres are as near as their nearest two.
     """
 
-    def value(x: Tensor, labels: Tensor, proxies: Tensor, state: StateValues) -> Tensor:
-        present = labels.unique()
+    def value(x: Tensor, labels: Tensor, own: Tensor, state: StateValues) -> Tensor:
+        present, places = labels.unique(return_inverse=True)
         first, second = torch.triu_indices(len(present), len(present), offset=1, device=labels.device)
         if len(first) == 0:
             return x.new_zeros(len(x))
-        directions = sphere.unit(proxies.to(x.dtype).unflatten(0, (-1, per_class))[present])
+        one_each = torch.empty_like(present).scatter_(0, places, torch.arange(len(labels), device=labels.device))
+        directions = sphere.unit(own.to(x.dtype)[one_each])
         cosines = (directions[first] @ directions[second].mT).amax(dim=(1, 2))
         nearest = torch.finfo(x.dtype).eps ** 0.5
         repulsion = sphere.angle(cosines).clamp_min(nearest).pow(-2).mean()
@@ -63,7 +64,7 @@ def inter_class(weight: float, per_class: int = 1) -> Regularizer:
 def norm_quality(hyper: Values) -> Regularizer:
     """MagFace's λ_g·(1/a + a/u_a²), a = clamp(‖x‖, l_a, u_a): rewards large norms of good faces (2103.06627)."""
 
-    def value(x: Tensor, labels: Tensor, proxies: Tensor, state: StateValues) -> Tensor:
+    def value(x: Tensor, labels: Tensor, own: Tensor, state: StateValues) -> Tensor:
         norm = magface_norm(sphere.norms(x), hyper).squeeze(1)
         return hyper["lambda_g"] * (1 / norm + norm / hyper["u_a"] ** 2)
 
@@ -77,7 +78,7 @@ def norm_near_scale(hyper: Values) -> Regularizer | None:
     if hyper["feature_norm"] == "hard":
         return None
 
-    def value(x: Tensor, labels: Tensor, proxies: Tensor, state: StateValues) -> Tensor:
+    def value(x: Tensor, labels: Tensor, own: Tensor, state: StateValues) -> Tensor:
         return 0.01 * (sphere.norms(x).squeeze(1) - hyper["scale"]).abs()
 
     return Regularizer("norm_near_scale", value)

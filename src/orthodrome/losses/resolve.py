@@ -19,9 +19,10 @@ from orthodrome.types import Angular, InputError, LossSpec, Regularizer, State, 
 
 COMMON: Mapping[str, Any] = {
     "gradient": None, "mining": None, "keep": 0.9, "gamma": 2.0, "loss_weight": 1.0, "label_smoothing": 0.0,
-    "center": 0.0, "alpha": 0.5, "reduction": "mean", "inter_class": 0.0,
+    "center": 0.0, "alpha": 0.5, "reduction": "mean", "inter_class": 0.0, "conflict": None,
 }  # fmt: skip
-"""Arguments every proxy row takes: gradient convention, sample weighting, and regularisers by their weight (0: none)."""
+"""Arguments every proxy row takes: gradient convention, sample weighting, regularisers by their weight (0: none), and
+``conflict``: other classes more similar to a sample than this are taken for its own person under another label and do not count."""
 
 WEIGHTS: Registry[Callable[[Values], Callable[[Tensor], Tensor]]] = Registry("mining")
 WEIGHTS.add("hm", lambda hyper: partial(weights.hard_mining, keep=hyper["keep"]))
@@ -169,7 +170,7 @@ def _bind(row: Row | PairRow, inner: Row, hyper: dict[str, Any], defaults: Value
         weight=_weight(inner, hyper),
         state=partial(_state, inner, hyper),
         prepare=partial(inner.prepare, hyper=hyper) if inner.prepare else None,
-        regularizers=tuple(_regularizers(inner, hyper, similarity.per_class)),
+        regularizers=tuple(_regularizers(inner, hyper)),
         gradient=gradient,
         hyper=hyper,
         defaults=defaults,
@@ -178,6 +179,7 @@ def _bind(row: Row | PairRow, inner: Row, hyper: dict[str, Any], defaults: Value
         formula=row.formula,
         minimum_classes=inner.minimum_classes,
         uniform=hyper["mining"] is None,
+        conflict=hyper["conflict"],
     )
 
 
@@ -201,12 +203,12 @@ def _weight(inner: Row, hyper: Values) -> Callable[[Tensor], Tensor]:
     return lambda losses: factor * reweight(losses)
 
 
-def _regularizers(inner: Row, hyper: Values, per_class: int) -> list[Regularizer]:
+def _regularizers(inner: Row, hyper: Values) -> list[Regularizer]:
     terms = [inner.regularizer(hyper)] if inner.regularizer else []
     if hyper["center"]:
         terms.append(regularizers.center(hyper["center"], hyper["alpha"], hyper["reduction"]))
     if hyper["inter_class"]:
-        terms.append(regularizers.inter_class(hyper["inter_class"], per_class))
+        terms.append(regularizers.inter_class(hyper["inter_class"]))
     return [term for term in terms if term is not None]
 
 

@@ -24,12 +24,12 @@ def _same(values: Tensor) -> Tensor:
 
 def cosine(hyper: Values) -> Similarity:
     """⟨x̂, ŵ_j⟩."""
-    return Similarity(query=_unit_query, keys=unit, reduce=_same)
+    return Similarity(query=_unit_query, unit_proxies=True, reduce=_same)
 
 
 def affine(hyper: Values) -> Similarity:
     """W_j·x + b_j: plain softmax, the one row off the sphere."""
-    return Similarity(query=_raw_query, keys=_same, reduce=_same, class_bias=True)
+    return Similarity(query=_raw_query, unit_proxies=False, reduce=_same, class_bias=True)
 
 
 def affine_on_sphere(hyper: Values) -> Similarity:
@@ -39,7 +39,7 @@ def affine_on_sphere(hyper: Values) -> Similarity:
         radius = state["scale"].to(embeddings.dtype) if hyper["learn_scale"] else float(hyper["scale"])
         return unit(embeddings) * radius
 
-    return Similarity(query=query, keys=_same, reduce=_same, class_bias=True)
+    return Similarity(query=query, unit_proxies=False, reduce=_same, class_bias=True)
 
 
 def subcentre(hyper: Values) -> Similarity:
@@ -49,7 +49,7 @@ def subcentre(hyper: Values) -> Similarity:
     count = hyper["subcenters"]
     return Similarity(
         query=_unit_query,
-        keys=unit,
+        unit_proxies=True,
         reduce=lambda products: products.unflatten(1, (-1, count)).amax(dim=2),
         per_class=count,
     )

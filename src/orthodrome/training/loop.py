@@ -80,9 +80,11 @@ def train_step(learner: Learner, batch: Batch, position: Position) -> LossOutput
 
     with autocast(learner.device, recipe.precision):
         embeddings = learner.backbone(pixels)
+    if not torch.isfinite(embeddings).all():
+        raise TrainingDiverged(_diagnosis(learner, embeddings, "was not computed", position))
     output = learner.head(embeddings.float(), labels)
     if not torch.isfinite(output.loss):
-        raise TrainingDiverged(_diagnosis(learner, embeddings, output, position))
+        raise TrainingDiverged(_diagnosis(learner, embeddings, f"became {output.loss.item()}", position))
 
     learner.optimizer.zero_grad(set_to_none=True)
     output.loss.backward()
@@ -96,7 +98,7 @@ def autocast(device: torch.device, precision: str) -> Any:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def _diagnosis(learner: Learner, embeddings: torch.Tensor, output: LossOutput, position: Position) -> str:
+def _diagnosis(learner: Learner, embeddings: torch.Tensor, outcome: str, position: Position) -> str:
     rate = learner.recipe.optimizer.learning_rate * learner.schedule(position.step)
     if torch.isfinite(embeddings).all():
         cause = f"the embeddings are finite (largest norm {embeddings.norm(dim=1).max():.3g}): the proxies or the loss' scale ran away"
@@ -104,7 +106,7 @@ def _diagnosis(learner: Learner, embeddings: torch.Tensor, output: LossOutput, p
         rows = (~torch.isfinite(embeddings)).any(dim=1).sum()
         cause = f"{int(rows)} of {len(embeddings)} embeddings are not finite: the network's weights ran away"
     return (
-        f"loss {learner.recipe.loss.name} became {output.loss.item()} at step {position.step + 1} (epoch {position.epoch + 1}) "
+        f"loss {learner.recipe.loss.name} {outcome} at step {position.step + 1} (epoch {position.epoch + 1}) "
         f"with learning rate {rate:.3g}; {cause}. Most likely the learning rate is too high: lower it "
         f"(--set optimizer.learning_rate={rate / 3:.2g}), warm up (--set schedule.warmup_epochs=1) or clip "
         f"(--set optimizer.clip_norm=5), and start again from the last checkpoint or anew"

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from orthodrome.training.recipe import OptimizerSettings
+from orthodrome.training.row_optimizers import RowAdamW, RowSGD
 
 
 def parameter_groups(backbone: nn.Module, head: nn.Module, settings: OptimizerSettings) -> list[dict[str, Any]]:
@@ -29,8 +30,14 @@ def parameter_groups(backbone: nn.Module, head: nn.Module, settings: OptimizerSe
     return groups
 
 
-def create_optimizer(groups: list[dict[str, Any]], settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """SGD with momentum, or AdamW."""
+def create_optimizer(
+    groups: list[dict[str, Any]], settings: OptimizerSettings, *, sampled: bool = False
+) -> torch.optim.Optimizer:
+    """SGD with momentum, or AdamW; where classes are ``sampled``, those that leave what was not drawn alone."""
+    if sampled:
+        if settings.name == "sgd":
+            return RowSGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.nesterov)
+        return RowAdamW(groups, lr=settings.learning_rate, betas=settings.betas)
     if settings.name == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.nesterov)
     return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
@@ -44,8 +51,16 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
 
 def clip_gradients(optimizer: torch.optim.Optimizer, clip_norm: float | None) -> None:
     """Scale all gradients down together so that their norm is at most ``clip_norm``."""
-    if clip_norm is not None:
-        nn.utils.clip_grad_norm_(_parameters(optimizer), clip_norm)
+    if clip_norm is None:
+        return
+    gradients = []
+    for parameter in _parameters(optimizer):
+        if parameter.grad is not None:
+            parameter.grad = parameter.grad.coalesce() if parameter.grad.is_sparse else parameter.grad
+            gradients.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
+    factor = (clip_norm / (nn.utils.get_total_norm(gradients) + 1e-6)).clamp_max(1)
+    for gradient in gradients:
+        gradient.mul_(factor.to(gradient.device))
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> Iterable[nn.Parameter]:

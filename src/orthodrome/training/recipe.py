@@ -46,6 +46,25 @@ class LossSettings(_NamedSection):
     name: str = "cosface"
 
 
+class HeadSettings(_Section):
+    """How the classes are held, see :class:`orthodrome.ProxyHead`: none of it changes the loss but ``sample_rate``.
+
+    With a ``sample_rate`` below 1 the classes that are not drawn are not touched by the optimizer.
+    """
+
+    impl: Literal["auto", "dense", "chunked"] = "auto"
+    chunk_size: int | None = Field(None, ge=1)
+    compute_dtype: Literal["bf16", "fp16"] | None = None
+    filter_below: float = Field(0.0, ge=0, lt=1)
+    sample_rate: float = Field(1.0, gt=0, le=1)
+    init: Literal["normal", "xavier"] = "normal"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What departs from the defaults."""
+        return self.model_dump(exclude_defaults=True)
+
+
 class DataSettings(_Section):
     """What the network sees. ``size`` is a side or [height, width]; ``shift`` is ± pixels, ``rotate`` ± degrees, ``zoom`` a factor of
     1 ± zoom; pixels become ``(x − mean)/std``.
@@ -139,6 +158,7 @@ class Recipe(_Section):
     checkpoint_every: int = Field(1000, ge=1)
     backbone: BackboneSettings = BackboneSettings()
     loss: LossSettings = LossSettings()
+    head: HeadSettings = HeadSettings()
     data: DataSettings = DataSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     schedule: ScheduleSettings = ScheduleSettings()

@@ -108,11 +108,13 @@ def create_learner(recipe: Recipe, reader: ImageReader) -> tuple[Learner, Model]
     settings = recipe.data
     preprocessing = Preprocessing(settings.height_and_width, "RGB", settings.mean, settings.std, settings.template)
     model = create_model(recipe.backbone.name, recipe.backbone.embedding_dim, preprocessing, recipe.backbone.options)
-    head = create_head(recipe.loss.name, len(reader.class_names), recipe.backbone.embedding_dim, **recipe.loss.options)
+    size = len(reader.class_names), recipe.backbone.embedding_dim
+    head = create_head(recipe.loss.name, *size, options=recipe.head.options, **recipe.loss.options)
     layout: Any = {"memory_format": torch.channels_last if recipe.channels_last else torch.contiguous_format}
     model.network.to(device, **layout)
     head.to(device)
-    optimizer = create_optimizer(parameter_groups(model.network, head, recipe.optimizer), recipe.optimizer)
+    groups = parameter_groups(model.network, head, recipe.optimizer)
+    optimizer = create_optimizer(groups, recipe.optimizer, sampled=recipe.head.sample_rate < 1)
     model.network.train()
     head.train()
     return Learner(model.network, head, optimizer, lambda step: 1.0, preprocessing, recipe, device), model

@@ -1,0 +1,248 @@
+"""One tile of classes: its products with the queries, its partial, and its part of the gradient.
+
+    raw (B, M·K) = q·W_tileᵀ     z = s·ν(reduce(raw/‖w‖) + class bias) + b, −inf for the own class     partial (B,) = ⊕ z
+
+The lengths of proxies are divided out of the products, so that no second copy of W is made: with a = 1/‖w‖ and G = ∂/∂raw,
+∂/∂W = Gᵀ·q − (∂/∂a)·a³·W. Everything between products is elementwise and runs as one compiled pass (``fuse.py``).
+
+Shapes: B batch, C classes, M classes of a tile, D embedding dimension, K proxies of one class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from orthodrome import sphere
+from orthodrome.heads.engine import excluding, logits, promote
+from orthodrome.heads.fuse import fused
+from orthodrome.types import LossSpec
+
+Leaves = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Operands:
+    """What is differentiated: query (B, D), proxies (C·K, D), scale, bias and class bias (None where there is none)."""
+
+    query: Tensor
+    proxies: Tensor
+    scale: Tensor
+    bias: Tensor | None
+    class_bias: Tensor | None
+
+    def all(self) -> tuple[Tensor | None, ...]:
+        """In the order of the fields."""
+        return self.query, self.proxies, self.scale, self.bias, self.class_bias
+
+    def zeros(self) -> Operands:
+        """Room for their gradients."""
+        return Operands(*(None if value is None else torch.zeros_like(value) for value in self.all()))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The elementwise passes of a loss, compiled where it pays. Made once per head and kept.
+
+    ``partial``: raw, leaves, context -> partial. ``peaks``: raw, leaves, context, p, partials so far or None -> merged partial and, for
+    each class, the largest ``log_bound`` in the batch. ``gradient``: raw, leaves, context, N, its gradient -> gradients of raw and of
+    leaves. ``at_once``: raw, leaves, context, gradient of N -> partial, ``log_bound`` of each class, gradients of raw and of leaves.
+
+    ``leaves`` are differentiated: ``inverse`` (1, M·K) where proxies are divided by their lengths, ``scale``, ``bias``, ``class_bias``
+    (M,). ``context`` is constant: ``target`` (B, 1), ``own`` (B, 1), the column of the own class if it stands in this tile, and
+    margin ``values``.
+    """
+
+    partial: Callable[..., Tensor]
+    peaks: Callable[..., tuple[Tensor, Tensor]]
+    gradient: Callable[..., tuple[Tensor, dict[str, Tensor]]]
+    at_once: Callable[..., tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]]
+
+
+def kernels(spec: LossSpec) -> Kernels:
+    """Those of ``spec``."""
+    link = spec.link
+
+    def tile_logits(raw: Tensor, leaves: Leaves, context: Mapping[str, Any]) -> Tensor:
+        target = context["target"]
+        products = raw.to(target.dtype)
+        cos_BM = spec.similarity.reduce(products * leaves["inverse"] if "inverse" in leaves else products)
+        if "class_bias" in leaves:
+            cos_BM = cos_BM + leaves["class_bias"].to(cos_BM.dtype)
+        _, nu_BM = spec.angular(target, cos_BM, **context["values"])
+        own = torch.arange(cos_BM.shape[1], device=raw.device) == context["own"]
+        return excluding(spec, cos_BM, logits(leaves["scale"], nu_BM, leaves)).masked_fill(own, -torch.inf)
+
+    def partial(raw: Tensor, leaves: Leaves, context: Mapping[str, Any]) -> Tensor:
+        return link.partial(tile_logits(raw, leaves, context))
+
+    def peaks(raw: Tensor, leaves: Leaves, context: Mapping[str, Any], p: Tensor, so_far: Tensor | None) -> tuple[Tensor, Tensor]:
+        z_BM = tile_logits(raw, leaves, context)
+        merged = link.partial(z_BM) if so_far is None else link.merge(so_far, link.partial(z_BM))
+        return merged, log_bound(z_BM, p, merged)
+
+    def log_bound(z_BM: Tensor, p: Tensor, n: Tensor) -> Tensor:
+        return link.log_bound(z_BM, p, n).amax(dim=0) if link.log_bound else z_BM.new_zeros(z_BM.shape[1])
+
+    def gradient(
+        raw: Tensor, leaves: Leaves, context: Mapping[str, Any], n: Tensor, upstream: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        _, by_raw, by_leaf = pulled(raw, leaves, context, n, upstream)
+        return by_raw, by_leaf
+
+    def at_once(
+        raw: Tensor, leaves: Leaves, context: Mapping[str, Any], upstream: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        z_BM, by_raw, by_leaf = pulled(raw, leaves, context, upstream, upstream)
+        return link.partial(z_BM), log_bound(z_BM, upstream, upstream), by_raw, by_leaf
+
+    def pulled(
+        raw: Tensor, leaves: Leaves, context: Mapping[str, Any], n: Tensor, upstream: Tensor
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        with torch.enable_grad():
+            raw = raw.detach().requires_grad_()
+            inputs = {name: value.detach().requires_grad_() for name, value in leaves.items()}
+            z_BM = tile_logits(raw, inputs, context)
+            by_raw, *by_inputs = torch.autograd.grad(
+                z_BM, [raw, *inputs.values()], link.pull(z_BM.detach(), n, upstream), materialize_grads=True
+            )
+        return z_BM.detach(), by_raw, dict(zip(inputs, by_inputs, strict=True))
+
+    return Kernels(fused(partial), fused(peaks), fused(gradient), fused(at_once))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A batch before any tile: the loss and its kernels, labels, own similarity (B, 1) and own logit p (B,), margin values.
+
+    ``floor``: logarithm of the gradient of a logit below which a class is left out of the backward products, −inf for none.
+    """
+
+    spec: LossSpec
+    kernels: Kernels
+    labels: Tensor
+    target: Tensor
+    p: Tensor
+    values: Mapping[str, Any]
+    operands: Operands
+    chunk: int
+    compute_dtype: torch.dtype | None = None
+    floor: float = -torch.inf
+
+    def tiles(self) -> Iterator[Tile]:
+        """The classes, cut into tiles."""
+        query = self.rounded(self.operands.query.detach())
+        num_classes = len(self.operands.proxies) // self.spec.similarity.per_class
+        for start in range(0, num_classes, self.chunk):
+            classes = slice(start, min(start + self.chunk, num_classes))
+            yield Tile(self, query, classes, self.labels - start)
+
+    def tiles_of(self, chosen: Tensor) -> Iterator[Tile]:
+        """The ``chosen`` classes, ascending, gathered into tiles."""
+        query = self.rounded(self.operands.query.detach())
+        for classes in chosen.split(self.chunk) if len(chosen) else ():
+            column = torch.searchsorted(classes, self.labels).clamp_max(len(classes) - 1)
+            yield Tile(self, query, classes, torch.where(classes[column] == self.labels, column, -1))
+
+    def rounded(self, values: Tensor) -> Tensor:
+        """A factor of a product, in ``compute_dtype`` where there is one."""
+        return values if self.compute_dtype is None else values.to(self.compute_dtype)
+
+
+class Tile:
+    """The ``classes`` of a problem, compared together. ``query``: that of the operands, rounded. ``own``: column of the own class."""
+
+    def __init__(self, problem: Problem, query: Tensor, classes: slice | Tensor, own: Tensor) -> None:
+        self.problem, self.query, self.classes = problem, query, classes
+        self.rows = rows_of(classes, problem.spec.similarity.per_class)
+        self.proxies = promote(problem.operands.proxies.detach()[self.rows])
+        self.context = {"target": problem.target, "own": own.unsqueeze(1), "values": problem.values}
+
+    def products(self) -> Tensor:
+        """Raw products (B, M·K) of queries and proxies."""
+        return self.query @ self.problem.rounded(self.proxies).T
+
+    def leaves(self) -> dict[str, Tensor]:
+        """What is differentiated beside the products."""
+        operands = self.problem.operands
+        found = {"scale": operands.scale}
+        if self.problem.spec.similarity.unit_proxies:
+            found["inverse"] = sphere.inverse_norms(self.proxies).T
+        if operands.bias is not None:
+            found["bias"] = operands.bias
+        if operands.class_bias is not None:
+            found["class_bias"] = operands.class_bias[self.classes]
+        return {name: value.detach() for name, value in found.items()}
+
+    @torch.no_grad()
+    def partial(self, raw: Tensor) -> Tensor:
+        """The partial, from the products."""
+        return self.problem.kernels.partial(raw, self.leaves(), self.context)
+
+    @torch.no_grad()
+    def peaks(self, raw: Tensor, so_far: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The partials so far merged with this one, and the classes of this tile that have a gradient worth computing."""
+        merged, log_bounds = self.problem.kernels.peaks(raw, self.leaves(), self.context, self.problem.p, so_far)
+        return merged, (log_bounds >= self.problem.floor).nonzero().squeeze(1)
+
+    @torch.no_grad()
+    def add_gradients(self, raw: Tensor, n: Tensor, upstream: Tensor, gradients: Operands) -> None:
+        """Adds the gradients under ``upstream``, the gradient of N = ``n``, to ``gradients``."""
+        leaves = self.leaves()
+        by_raw, by_leaf = self.problem.kernels.gradient(raw, leaves, self.context, n, upstream)
+        self._add(by_raw, by_leaf, leaves, gradients)
+
+    @torch.no_grad()
+    def partial_and_gradients(self, raw: Tensor, upstream: Tensor, gradients: Operands) -> Tensor:
+        """The partial of an additive link, and its gradients added to ``gradients``."""
+        leaves = self.leaves()
+        partial, log_bounds, by_raw, by_leaf = self.problem.kernels.at_once(raw, leaves, self.context, upstream)
+        if self.problem.floor == -torch.inf:
+            self._add(by_raw, by_leaf, leaves, gradients)
+        else:
+            self._add_some((log_bounds >= self.problem.floor).nonzero().squeeze(1), by_raw, by_leaf, leaves, gradients)
+        return partial
+
+    def _add(self, by_raw: Tensor, by_leaf: Leaves, leaves: Leaves, gradients: Operands) -> None:
+        self._add_scalars(by_leaf, gradients)
+        self._add_products(by_raw, self.proxies, self.rows, by_leaf, leaves, gradients)
+
+    def _add_some(self, kept: Tensor, by_raw: Tensor, by_leaf: Leaves, leaves: Leaves, gradients: Operands) -> None:
+        """As :meth:`_add`, but only the ``kept`` columns of the tile enter the products."""
+        self._add_scalars(by_leaf, gradients)
+        columns = rows_of(kept, self.problem.spec.similarity.per_class)
+        rows = torch.arange(len(self.problem.operands.proxies), device=kept.device)[self.rows][columns]
+        by_leaf, leaves = ({k: v[:, columns] for k, v in found.items() if k == "inverse"} for found in (by_leaf, leaves))
+        self._add_products(by_raw[:, columns], self.proxies[columns], rows, by_leaf, leaves, gradients)
+
+    def _add_scalars(self, by_leaf: Leaves, gradients: Operands) -> None:
+        gradients.scale.add_(by_leaf["scale"])
+        if gradients.bias is not None:
+            gradients.bias.add_(by_leaf["bias"])
+        if gradients.class_bias is not None:
+            gradients.class_bias[self.classes] = by_leaf["class_bias"]
+
+    def _add_products(
+        self, by_raw: Tensor, proxies: Tensor, rows: slice | Tensor, by_leaf: Leaves, leaves: Leaves, gradients: Operands
+    ) -> None:
+        """∂/∂q += G·W, and ∂/∂W = Gᵀ·q − (∂/∂a)·a³·W in its rows."""
+        rounded = self.problem.rounded
+        factor = rounded(by_raw)
+        gradients.query.add_(factor @ rounded(proxies))
+        by_proxies = (factor.T @ self.query).to(proxies.dtype)
+        if "inverse" in leaves:
+            by_proxies.addcmul_(proxies, -(by_leaf["inverse"] * leaves["inverse"] ** 3).T)
+        gradients.proxies[rows] = by_proxies.to(gradients.proxies.dtype)
+
+
+def rows_of(classes: slice | Tensor, per_class: int) -> slice | Tensor:
+    """Where the proxies of classes stand."""
+    if isinstance(classes, slice):
+        return slice(classes.start * per_class, classes.stop * per_class)
+    if per_class == 1:
+        return classes
+    return (classes.unsqueeze(1) * per_class + torch.arange(per_class, device=classes.device)).flatten()

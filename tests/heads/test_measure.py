@@ -1,0 +1,58 @@
+"""What a head costs: the figures behind `orthodrome bench head`."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from orthodrome.heads.measure import head_memory, in_turn, largest_head, measure_head, peak_bytes
+from orthodrome.types import InputError
+
+
+def test_the_peak_counts_what_is_alive_together() -> None:
+    def step() -> torch.Tensor:
+        first = torch.ones(2**20)
+        second = first + 1
+        del first
+        return (second * 2)[0]
+
+    assert 2 * 2**22 <= peak_bytes(step) < 2.1 * 2**22
+
+
+def test_steps_take_turns() -> None:
+    order: list[str] = []
+    timing = in_turn(lambda: order.append("a") or torch.ones(1), lambda: order.append("b") or torch.ones(1), rounds=2)
+    assert order == ["a", "b"] * 3
+    assert len(timing.ratios) == 2
+    assert timing.ratios[0] <= timing.ratio <= timing.ratios[1]
+
+
+@pytest.mark.parametrize("impl", ["dense", "chunked"])
+def test_a_head_is_measured(impl: str) -> None:
+    cost = measure_head("cosface", 200, 16, 8, rounds=2, impl=impl)
+    assert cost.lowest <= cost.ratio <= cost.highest
+    assert cost.flops == pytest.approx(6 * 8 * 200 * 16 / cost.seconds)
+    assert cost.extra_bytes > 0
+
+
+def test_dense_holds_the_similarities_and_chunked_does_not() -> None:
+    similarities = 64 * 4000 * 4
+    assert measure_head("cosface", 4000, 4, 64, rounds=1, impl="dense").extra_bytes > similarities
+    assert measure_head("sphereface2", 4000, 4, 64, rounds=1, impl="chunked", chunk_size=64).extra_bytes < similarities / 2
+
+
+@pytest.mark.parametrize("optimizer", ["none", "sgd", "adamw"])
+@pytest.mark.parametrize("processes", [1, 3, 8])
+def test_the_largest_head_just_fits(optimizer: str, processes: int) -> None:
+    memory = 24 * 2**30
+    most = largest_head(memory, 512, 1024, processes=processes, optimizer=optimizer)
+    assert head_memory(most, 512, 1024, processes=processes, optimizer=optimizer) <= memory
+    assert head_memory(most + processes, 512, 1024, processes=processes, optimizer=optimizer) > memory
+    assert largest_head(2**20, 512, 1024) == 0
+
+
+def test_unknown_optimizers_and_no_rounds_are_refused() -> None:
+    with pytest.raises(InputError, match="one of none, sgd, adamw; got 'lion'"):
+        head_memory(10, 4, 2, optimizer="lion")
+    with pytest.raises(InputError, match="rounds=0"):
+        measure_head("cosface", 4, 4, 2, rounds=0)
