@@ -30,7 +30,7 @@ from orthodrome.heads.measure import Step, head_step, in_turn, peak_bytes, produ
 
 LOSSES = ("arcface", "sv_am_softmax", "sphereface2")
 ROUNDS = {10_000: 21, 100_000: 7, 1_000_000: 3}
-FLOORS = (1e-4, 1e-3, 3e-3)
+FLOORS = (1e-3, 3e-3, 1e-2)
 
 State = tuple[Tensor, Tensor, Tensor]
 """Embeddings (B, D), labels (B,), proxies (C, D)."""

@@ -302,9 +302,9 @@ def _gradient(parameter: Tensor) -> Tensor:
 def _rows_and_values(parameter: Tensor) -> tuple[Tensor, Tensor]:
     """Rows drawn (n,), ascending, each once, and their gradients (n, D)."""
     gradient = _gradient(parameter)
-    if parameter.ndim < 1 or gradient.sparse_dim() != 1 or gradient.shape != parameter.shape or not parameter.is_floating_point():
+    if gradient.sparse_dim() != 1 or gradient.shape != parameter.shape or not parameter.is_floating_point():
         raise InputError(
-            "a sparse gradient must consist of whole rows (1 sparse dimension) of a real parameter of two or more dimensions; got "
+            "a sparse gradient must consist of whole rows (1 sparse dimension) of a real parameter; got "
             f"{gradient.sparse_dim()} sparse and {gradient.dense_dim()} dense dimensions, shape {tuple(gradient.shape)}, "
             f"for a parameter of shape {tuple(parameter.shape)}, {parameter.dtype}"
         )
