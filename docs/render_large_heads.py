@@ -68,7 +68,10 @@ def render(page: str) -> str:
     """``page`` with what stands between each pair of markers written anew."""
     for name, text in (("sizes", sizes()), ("random", measured("random")), ("trained", measured("trained"))):
         page = re.sub(
-            rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", lambda found, text=text: found[1] + text + found[2], page, flags=re.S
+            rf"(<!-- {name} -->\n).*?(\n<!-- end -->)",
+            lambda found, text=text: found[1] + "\n" + text + "\n" + found[2],
+            page,
+            flags=re.S,
         )
     return page
 
