@@ -20,6 +20,7 @@ MAX_COMPARISONS = 20_000_000
 """The most comparisons `pair_scores` holds in memory: about 6,300 embeddings, half a gigabyte."""
 
 _BLOCK_ROWS = 256
+_CHUNK_NUMBERS = 4_000_000  # of float64, for the two sides of a chunk of pairs: 64 MB
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,16 @@ def canonical_scores(vectors_a: ArrayLike, vectors_b: ArrayLike) -> np.ndarray:
 def unit_scores(units_a: np.ndarray, units_b: np.ndarray) -> np.ndarray:
     """The canonical score (N,) of the rows of two float32 (N, D) arrays that `unit_vectors` made."""
     return _sum_of_products(units_a.T.astype(np.float64), units_b.T.astype(np.float64)).astype(np.float32)
+
+
+def scores_of_rows(units_a: np.ndarray, units_b: np.ndarray, rows_a: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
+    """The canonical score (N,) of row ``rows_a[i]`` of ``units_a`` with row ``rows_b[i]`` of ``units_b``, in bounded memory."""
+    step = max(1, _CHUNK_NUMBERS // units_a.shape[1])
+    scores = np.empty(len(rows_a), dtype=np.float32)
+    for start in range(0, len(rows_a), step):
+        chunk = slice(start, start + step)
+        scores[chunk] = unit_scores(units_a[rows_a[chunk]], units_b[rows_b[chunk]])
+    return scores
 
 
 def score_block(units_a: np.ndarray, units_b: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from orthodrome.evaluation.intervals import bootstrap_by_identity, wilson
 from orthodrome.evaluation.pairs import Pairs, match_embeddings
 from orthodrome.evaluation.resolution import possible_fars
 from orthodrome.evaluation.roc import EqualErrorRate, TarAtFar, roc_summary
-from orthodrome.evaluation.scores import Comparisons, canonical_scores, pair_scores
+from orthodrome.evaluation.scores import Comparisons, pair_scores, scores_of_rows, unit_vectors
 from orthodrome.evaluation.wording import between, false_accept_rate, percent, with_interval
 from orthodrome.types import EmbeddingSet, InputError, Interval, Report
 
@@ -128,7 +128,8 @@ def verification_from_embeddings(
     embedding, two have the same id, or an embedding is zero or NaN (all named).
     """
     first, second = match_embeddings(embeddings, pairs)
-    scores = canonical_scores(embeddings.vectors[first], embeddings.vectors[second])
+    units = unit_vectors(embeddings.vectors, embeddings.ids)
+    scores = scores_of_rows(units, units, first, second)
     report = verification(scores, pairs.same, pairs.folds, pairs.identities())
     return replace(report, protocol=protocol, title=title)
 
