@@ -57,9 +57,7 @@ def count_impostors(labels: np.ndarray, others: np.ndarray | None) -> int:
     return len(labels) * len(others) - genuine
 
 
-def collect_tail(
-    probes: ArrayLike, labels: np.ndarray, gallery: ArrayLike | None, others: np.ndarray, keep: int
-) -> Tail:
+def collect_tail(probes: ArrayLike, labels: np.ndarray, gallery: ArrayLike | None, others: np.ndarray, keep: int) -> Tail:
     """All genuine scores and the ``keep`` highest impostor scores of what `compare_all` compares."""
     units = unit_vectors(probes)
     gallery_units = units if gallery is None else unit_vectors(gallery)

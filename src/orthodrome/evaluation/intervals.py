@@ -82,6 +82,26 @@ def bootstrap_by_identity(
     return {name: _percentiles(np.concatenate([c[name] for c in chunks]), _level(level), name) for name in chunks[0]}
 
 
+def rates_by_identity(hits: np.ndarray, people: np.ndarray) -> tuple[Interval, ...] | None:
+    """Bootstrap intervals by identity of the K rates of ``hits`` bool (N, K), all of one person's rows moving together: ``people`` (N,).
+
+    None with fewer than two people, where nothing can be said.
+    """
+    names, codes = np.unique(people, return_inverse=True)
+    if len(names) < 2:
+        return None
+    trials = np.bincount(codes).astype(np.float64)
+    successes = np.stack([np.bincount(codes, weights=column) for column in hits.T], axis=1)
+
+    def statistics(weights: np.ndarray) -> dict[str, np.ndarray]:
+        rates = (weights @ successes) / (weights @ trials)[:, None]
+        return {str(number): rates[:, number] for number in range(hits.shape[1])}
+
+    each = np.arange(len(names))
+    found = bootstrap_by_identity(np.stack([each, each], axis=1), statistics)
+    return tuple(found[str(number)] for number in range(hits.shape[1]))
+
+
 def _draws(identities: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """How often each person is drawn, float64 (R, P), a few resamples at a time; the same whatever the size
     of a chunk.

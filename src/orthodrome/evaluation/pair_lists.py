@@ -41,7 +41,9 @@ def read_cfp(path: PathLike, kind: str) -> Pairs:
     root = root / "Protocol" if (root / "Protocol").is_dir() else root
     folder = root / "Split" / kind
     if not folder.is_dir():
-        raise InputError(f"{path}: no folder Split/{kind} here; expected CFP's folder Protocol, which holds it beside Pair_list_F.txt")
+        raise InputError(
+            f"{path}: no folder Split/{kind} here; expected CFP's folder Protocol, which holds it beside Pair_list_F.txt"
+        )
     frontal = _numbered_images(root / "Pair_list_F.txt")
     other = _numbered_images(root / "Pair_list_P.txt") if kind == "FP" else frontal
     rows: list[Row] = []
@@ -50,7 +52,9 @@ def read_cfp(path: PathLike, kind: str) -> Pairs:
             for number, line in enumerate(text_lines(file, "list of pairs"), start=1):
                 first, second = _numbers(f"{file}:{number}", line, frontal, other)
                 if (first.name == second.name) != same:
-                    raise InputError(f"{file}:{number}: {line.strip()!r} compares {first} with {second}, which contradicts the file's name")
+                    raise InputError(
+                        f"{file}:{number}: {line.strip()!r} compares {first} with {second}, which contradicts the file's name"
+                    )
                 rows.append((first, second, same, fold, number))
     return _pairs(rows, str(folder))
 
@@ -96,13 +100,13 @@ def _numbered_images(path: Path) -> dict[int, ImagePath]:
                 identifier = "/".join(without_suffix(file.strip()).split("/")[-3:])
                 images[int(position)] = ImagePath(identifier, identifier.split("/")[0])
             case _:
-                raise InputError(f"{path}:{number}: expected 'number path', as in '1 ../Data/Images/001/frontal/01.jpg'; got {line!r}")
+                raise InputError(
+                    f"{path}:{number}: expected 'number path', as in '1 ../Data/Images/001/frontal/01.jpg'; got {line!r}"
+                )
     return images
 
 
-def _numbers(
-    where: str, line: str, first: dict[int, ImagePath], second: dict[int, ImagePath]
-) -> tuple[ImagePath, ImagePath]:
+def _numbers(where: str, line: str, first: dict[int, ImagePath], second: dict[int, ImagePath]) -> tuple[ImagePath, ImagePath]:
     fields = [field.strip() for field in line.split(",")]
     if len(fields) != 2 or not all(field.isdecimal() for field in fields):
         raise InputError(f"{where}: expected two numbers of images, as in '3,14'; got {line!r}")
@@ -139,7 +143,9 @@ def _image(file: str) -> ImagePath:
 def _interleaved_folds(path: str, flags: np.ndarray) -> np.ndarray:
     same = flags > 0
     if not same.any() or same.all() or np.any(np.diff(same.astype(int)) > 0):
-        raise InputError(f"{path}: expected all pairs of the same person (flag > 0) first, then those of different people (flag 0)")
+        raise InputError(
+            f"{path}: expected all pairs of the same person (flag > 0) first, then those of different people (flag 0)"
+        )
     folds = np.empty(len(flags), dtype=np.int64)
     for kind in (same, ~same):
         size = _fold_size(path, int(kind.sum()), "pairs of the same person" if kind is same else "pairs of different people")

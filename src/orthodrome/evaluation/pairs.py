@@ -12,6 +12,7 @@ import numpy as np
 from orthodrome.evaluation.listed import find_images, match_rows, text_lines
 from orthodrome.types import EmbeddingSet, InputError, PathLike
 
+
 class ListedImage(Protocol):
     """One image of a list. ``str()`` of it is its id: a path without suffix."""
 

@@ -105,7 +105,8 @@ def tar_at_far(
     number that was written: 0.001 of 3000 is 3, whatever binary fractions say.
 
     With identities, the people of each comparison, (G, 2) or (G,) and (I, 2), the interval is a bootstrap
-    by identity; without, Wilson's, which takes comparisons as independent. Raises InputError (a
+    by identity; without, Wilson's, which takes comparisons as independent. Impostor identities (I,) say
+    that each impostor score is the best of a search by that one person, as in open-set identification. Raises InputError (a
     ValueError) for a FAR outside (0, 1] or one with FAR·I < 1, which these impostors cannot resolve.
     """
     return roc_summary(genuine, impostor, fars, genuine_identities, impostor_identities)[1]
@@ -221,9 +222,14 @@ def _identities(genuine: ArrayLike | None, impostor: ArrayLike | None, genuines:
     people = np.asarray(genuine)
     people = np.stack([people, people], axis=1) if people.ndim == 1 else people
     others = np.asarray(impostor)
+    searches = others.ndim == 1
+    others = np.stack([others, others], axis=1) if searches else others
     if people.shape != (genuines, 2) or others.shape != (impostors, 2):
         raise InputError(
             f"identities must have shapes ({genuines}, 2) and ({impostors}, 2), two people per score; "
             f"got {people.shape} and {others.shape}"
         )
-    return identity_codes(np.concatenate([people, others]), np.arange(genuines + impostors) < genuines)
+    both = np.concatenate([people, others])
+    if searches:
+        return np.unique(both, return_inverse=True)[1].reshape(both.shape).astype(np.int64)
+    return identity_codes(both, np.arange(genuines + impostors) < genuines)

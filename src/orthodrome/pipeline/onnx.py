@@ -132,7 +132,9 @@ def read_preprocessing(given: str) -> OnnxPreprocessing:
             raise InputError(f"{where}: unknown key {key!r}.{near_matches(str(key), known)}")
     for key in ("mean", "std"):
         if key not in content:
-            raise InputError(f"{where}: {key} is missing: a model is only as good as its preprocessing, which its file does not tell")
+            raise InputError(
+                f"{where}: {key} is missing: a model is only as good as its preprocessing, which its file does not tell"
+            )
     try:
         return OnnxPreprocessing(**{key: _repeated(key, value) for key, value in content.items()})
     except (TypeError, ValueError) as error:
@@ -158,5 +160,7 @@ def _input(path: str, inputs: Any, preprocessing: OnnxPreprocessing) -> Any:
     shape = entry.shape
     expected = (3, *preprocessing.size)
     if len(shape) != 4 or any(isinstance(side, int) and side != want for side, want in zip(shape[1:], expected, strict=True)):
-        raise InputError(f"{path}: the input {wanted} takes {shape}; the preprocessing makes (B, {', '.join(map(str, expected))})")
+        raise InputError(
+            f"{path}: the input {wanted} takes {shape}; the preprocessing makes (B, {', '.join(map(str, expected))})"
+        )
     return entry

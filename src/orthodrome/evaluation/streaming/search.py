@@ -1,9 +1,10 @@
-"""Identity search: the nearest of a gallery to each probe, and how many of it score as high as a given score. Exact, on canonical scores."""
+"""Identity search on canonical scores: the nearest of a gallery to each probe, and how many score as high as a given score."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -50,9 +51,7 @@ def top_k(probes: ArrayLike, gallery: ArrayLike, k: int, *, allowed: Allowed | N
     return Neighbours(scores, rows)
 
 
-def count_at_or_above(
-    probes: ArrayLike, thresholds: ArrayLike, gallery: ArrayLike, sizes: Sequence[int]
-) -> np.ndarray:
+def count_at_or_above(probes: ArrayLike, thresholds: ArrayLike, gallery: ArrayLike, sizes: Sequence[int]) -> np.ndarray:
     """How many of the first ``size`` rows of the gallery (G, D) score at or above each probe's threshold (P,): int64 (P, len(sizes)).
 
     One pass for all sizes: the rank of a probe at a growing number of distractors. Raises InputError where a size is not in 0 … G, or
@@ -66,7 +65,7 @@ def count_at_or_above(
         raise InputError(f"sizes must lie in 0 … {len(gallery_units)}, the size of the gallery; got {list(sizes)}")
     counts = np.zeros((len(probe_units), len(sizes)), dtype=np.int64)
     ends = sorted({0, *sizes})
-    for start, end in zip(ends, ends[1:], strict=False):
+    for start, end in pairwise(ends):
         larger = np.array(sizes) >= end
         for down in _slices(start, end, _COLUMNS):
             for across in _slices(0, len(probe_units), _ROWS):
@@ -82,9 +81,7 @@ def _sides(probes: ArrayLike, gallery: ArrayLike) -> tuple[np.ndarray, np.ndarra
     return units
 
 
-def _best(
-    scores: np.ndarray, rows: np.ndarray, more: np.ndarray, numbers: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _best(scores: np.ndarray, rows: np.ndarray, more: np.ndarray, numbers: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k best of both. Later rows stand behind, and the sort is stable: of equal scores the lower row stays first."""
     all_scores, all_rows = np.concatenate([scores, more], axis=1), np.concatenate([rows, numbers], axis=1)
     order = np.argsort(-all_scores, axis=1, kind="stable")[:, :k]
