@@ -12,6 +12,7 @@ from orthodrome.data.orl import orl_faces
 from orthodrome.data.randomness import Draws
 from orthodrome.data.readers import ImageReader, open_reader
 from orthodrome.data.samplers import BatchSampler, EpochSampler, PKSampler, SequentialSampler
+from orthodrome.data.sources import SourceReader
 from orthodrome.data.split import Subset, split_identities
 from orthodrome.data.transforms import (
     Augmentation,
@@ -21,6 +22,7 @@ from orthodrome.data.transforms import (
     to_network_input,
     unchanged,
 )
+from orthodrome.data.verification_bin import VerificationSet, read_verification_set, save_verification_set
 
 __all__ = [
     "Augmentation",
@@ -34,8 +36,10 @@ __all__ = [
     "PKSampler",
     "SequentialSampler",
     "SetSummary",
+    "SourceReader",
     "Subset",
     "Transform",
+    "VerificationSet",
     "available_memory",
     "cache_bytes",
     "check_trainable",
@@ -49,6 +53,8 @@ __all__ = [
     "printable",
     "read_folder",
     "read_list",
+    "read_verification_set",
+    "save_verification_set",
     "shift_images",
     "split_identities",
     "to_network_input",

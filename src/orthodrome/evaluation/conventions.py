@@ -4,7 +4,11 @@
 the threshold; the first best threshold of the other folds; "±" is the standard deviation over folds with ddof = 0, not a standard error;
 folds are cut by position; TAR is read at the FPR *nearest* to the one asked for, which may lie above it.
 
-``opensphere``: the best accuracy over all thresholds on the test pairs themselves, with no folds; TAR at the nearest FPR.
+``opensphere``: the best accuracy over all thresholds on the test pairs themselves, with no folds; TAR interpolated between the two
+neighbouring points of the ROC, which no threshold reaches.
+
+Both read their ROC from scikit-learn's ``roc_curve``, which leaves out points on a straight line; so do we here. Checked against the
+published sources of both.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from orthodrome.evaluation.roc import roc_curve
 from orthodrome.registry import Registry
 
 Convention = Callable[[np.ndarray, np.ndarray, int], dict[str, Any]]
-"""Scores (N,), same bool (N,), number of folds -> ``convention``, ``accuracy``, ``plus_minus``, ``tar_at_nearest_fpr`` and ``text``."""
+"""Scores (N,), same bool (N,), number of folds -> ``convention``, ``accuracy``, ``plus_minus``, ``tar_at_fpr`` and ``text``."""
 
 CONVENTIONS: Registry[Convention] = Registry("convention")
 
@@ -34,16 +38,16 @@ def insightface(scores: np.ndarray, same: np.ndarray, folds: int) -> dict[str, A
         best = int(np.argmax(right[~inside].mean(axis=0)))
         accuracies.append(right[inside, best].mean())
     accuracy, spread = float(np.mean(accuracies)), float(np.std(accuracies))
-    return _told("insightface", accuracy, spread, "standard deviation over folds, ddof = 0", nearest_tars(scores, same))
+    how = f"± {spread:.5f} (standard deviation over folds, ddof = 0); TAR at the nearest FPR"
+    return _told("insightface", accuracy, spread, how, nearest_tars(scores, same))
 
 
 def opensphere(scores: np.ndarray, same: np.ndarray, folds: int) -> dict[str, Any]:
     """As OpenSphere's evaluation prints it."""
     curve = roc_curve(scores[same], scores[~same])
     right = curve.accepted_genuine + (curve.accepted_impostor[-1] - curve.accepted_impostor)
-    return _told(
-        "opensphere", float(right.max() / len(scores)), None, "threshold chosen on the test pairs", nearest_tars(scores, same)
-    )
+    how = "(threshold chosen on the test pairs); TAR interpolated"
+    return _told("opensphere", float(right.max() / len(scores)), None, how, interpolated_tars(scores, same))
 
 
 CONVENTIONS.add("insightface", insightface)
@@ -56,19 +60,29 @@ def cut_by_position(count: int, folds: int) -> list[np.ndarray]:
     return [numbers == fold for fold in range(folds)]
 
 
-def nearest_tars(scores: np.ndarray, same: np.ndarray, fprs: Sequence[float] = _FPRS) -> list[dict[str, float]]:
+def nearest_tars(scores: np.ndarray, same: np.ndarray, fprs: Sequence[float] = _FPRS) -> dict[float, float]:
     """TAR at the operating point whose FPR is nearest to each of ``fprs``; the laxest of equally near ones."""
+    far, tar = _corners(scores, same)
+    nearest = (len(far) - 1 - int(np.argmin(np.abs(far - fpr)[::-1])) for fpr in fprs)
+    return {fpr: float(tar[point]) for fpr, point in zip(fprs, nearest, strict=True)}
+
+
+def interpolated_tars(scores: np.ndarray, same: np.ndarray, fprs: Sequence[float] = _FPRS) -> dict[float, float]:
+    """TAR on the straight line between the points of the ROC before and after each FPR; of points with one FPR, the highest."""
+    far, tar = _corners(scores, same)
+    return {fpr: float(np.interp(fpr, far, tar)) for fpr in fprs}
+
+
+def _corners(scores: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """FAR and TAR of the ROC as scikit-learn thins it out: from the first real point on, those that bend it, and the last."""
     curve = roc_curve(scores[same], scores[~same])
-    rows = []
-    for fpr in fprs:
-        gaps = np.abs(curve.far - fpr)
-        nearest = len(gaps) - 1 - int(np.argmin(gaps[::-1]))
-        rows.append({"fpr": fpr, "achieved": float(curve.far[nearest]), "tar": float(curve.tar[nearest])})
-    return rows
+    bends = [np.diff(counts[1:], 2) != 0 for counts in (curve.accepted_impostor, curve.accepted_genuine)]
+    kept = np.concatenate([[True, True], bends[0] | bends[1], [True]])[: len(curve.far)]
+    return curve.far[kept], curve.tar[kept]
 
 
-def _told(name: str, accuracy: float, spread: float | None, how: str, rows: list[dict[str, float]]) -> dict[str, Any]:
-    plus_minus = "" if spread is None else f" ± {spread:.5f}"
-    tars = ", ".join(f"{row['tar']:.4f} at FPR {row['fpr']:g} (in truth {row['achieved']:.2g})" for row in rows)
-    text = f"convention {name}: accuracy {accuracy:.5f}{plus_minus} ({how}); TAR at the nearest FPR: {tars}"
-    return {"convention": name, "accuracy": accuracy, "plus_minus": spread, "tar_at_nearest_fpr": rows, "text": text}
+def _told(name: str, accuracy: float, spread: float | None, how: str, tars: dict[float, float]) -> dict[str, Any]:
+    rows = ", ".join(f"{fpr:g}: {tar:.4f}" for fpr, tar in tars.items())
+    text = f"convention {name}: accuracy {accuracy:.5f} {how} {rows}"
+    listed = [{"fpr": fpr, "tar": tar} for fpr, tar in tars.items()]
+    return {"convention": name, "accuracy": accuracy, "plus_minus": spread, "tar_at_fpr": listed, "text": text}

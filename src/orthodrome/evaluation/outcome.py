@@ -94,6 +94,11 @@ def _trials(rows: list[Mapping[str, Any]]) -> Iterator[str]:
         yield _line(row["name"], f"{percent(row['mean'] - row['deviation'])} (μ − σ)", spread)
 
 
+def _galleries(rows: list[Mapping[str, Any]]) -> Iterator[str]:
+    for row in rows:
+        yield _line(row["name"], percent(row["mean"]), f"mean of {' and '.join(percent(rate) for rate in row['galleries'])}")
+
+
 def _fairness(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"one threshold     {found['threshold']:.4f}"
     for row in found["groups"]:
@@ -130,6 +135,7 @@ LINES: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "open_set": _open_set,
     "rank_by_distractors": _distractors,
     "trials": _trials,
+    "mean_over_galleries": _galleries,
     "fairness": _fairness,
     "failures_to_enrol": _failures,
     "overlap": _overlap,

@@ -39,8 +39,11 @@ def overlap_by_name(train: Iterable[str], test: Iterable[str]) -> dict[str, Any]
     return {"method": "by name", "pairs": pairs, "text": text}
 
 
-def overlap_by_embedding(train: EmbeddingSet, test: EmbeddingSet, threshold: float, listed: int = NEAREST) -> dict[str, Any]:
-    """The test people whose nearest training person scores at or above ``threshold``; and the nearest pairs, best first, to look at.
+def overlap_by_embedding(
+    train: EmbeddingSet, test: EmbeddingSet, threshold: float | None = None, listed: int = NEAREST
+) -> dict[str, Any]:
+    """The test people whose nearest training person scores at or above ``threshold`` (None: only the nearest ones); the nearest pairs,
+    best first, to look at.
 
     Each person is the mean of their unit embeddings. A threshold finds the people a model takes for one another, which are more than
     those who are: the pairs have to be looked at. Result as `overlap_by_name`, each pair with its ``score``. Raises InputError where a
@@ -50,13 +53,12 @@ def overlap_by_embedding(train: EmbeddingSet, test: EmbeddingSet, threshold: flo
     nearest = top_k(vectors[1], vectors[0], 1)
     scores, rows = nearest.scores[:, 0], nearest.rows[:, 0]
     order = np.argsort(-scores, kind="stable")
-    near = int((scores >= np.float32(threshold)).sum())
+    near = 0 if threshold is None else int((scores >= np.float32(threshold)).sum())
     shown = order[: max(near, listed)].tolist()
     pairs = [{"train": names[0][rows[i]], "test": names[1][i], "score": float(scores[i])} for i in shown]
-    text = (
-        f"{near} of {len(names[1]):,} test people score at or above {threshold:.4f} with one of {len(names[0]):,} training people; "
-        f"nearest: {pairs[0]['test']} and {pairs[0]['train']}, {pairs[0]['score']:.4f}"
-    )
+    sizes = f"{len(names[1]):,} test and {len(names[0]):,} training people"
+    found = "" if threshold is None else f"{near} test people score at or above {threshold:.4f} with a training one; "
+    text = f"{sizes}: {found}nearest are {pairs[0]['test']} and {pairs[0]['train']}, {pairs[0]['score']:.4f}"
     return {"method": "by nearest embeddings (means of unit embeddings)", "pairs": pairs, "text": text}
 
 

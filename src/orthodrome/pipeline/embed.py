@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from orthodrome.data import FileReader, ImageReader, MemoryReader, SequentialSampler, create_loader, printable
+from orthodrome.data import ImageReader, MemoryReader, SequentialSampler, SourceReader, create_loader, printable
 from orthodrome.registry import Registry
-from orthodrome.types import EmbeddingSet, InputError
+from orthodrome.types import EmbeddingSet, ImageSource, InputError
 
 Progress = Callable[[int, int], None]
 
@@ -50,13 +50,11 @@ def embed_images(model: Embedder, images: Any, **how: Any) -> EmbeddingSet:
     return embed_reader(model, images, **how)
 
 
-def embed_files(model: Embedder, files: Mapping[str, Path], **how: Any) -> EmbeddingSet:
-    """Embed image files by id; labels are −1."""
+def embed_files(model: Embedder, files: Mapping[str, ImageSource], **how: Any) -> EmbeddingSet:
+    """Embed images by id, each a file, encoded bytes or pixels; labels are −1."""
     if not files:
         raise InputError("no images to embed")
-    paths = tuple(str(path) for path in files.values())
-    reader = FileReader(Path(), paths, np.zeros(len(paths), np.int64), ("unlabelled",))
-    return _unlabelled(embed_reader(model, reader, **how), tuple(files))
+    return embed_reader(model, SourceReader(tuple(files), tuple(files.values())), **how)
 
 
 def embed_reader(
@@ -105,6 +103,5 @@ def _check_finite(vectors: np.ndarray, ids: tuple[str, ...]) -> None:
         )
 
 
-def _unlabelled(embeddings: EmbeddingSet, ids: tuple[str, ...] | None = None) -> EmbeddingSet:
-    labels = np.full(len(embeddings), -1, np.int64)
-    return EmbeddingSet(embeddings.vectors, labels, ids or embeddings.ids, embeddings.meta)
+def _unlabelled(embeddings: EmbeddingSet) -> EmbeddingSet:
+    return EmbeddingSet(embeddings.vectors, np.full(len(embeddings), -1, np.int64), embeddings.ids, embeddings.meta)

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from orthodrome.data import open_reader
+from orthodrome.evaluation.outcome import headline
 from orthodrome.pipeline.evaluate import ProtocolData, check_protocol, evaluate_model
 from orthodrome.pipeline.model import Model
 from orthodrome.training.recipe import Recipe, load_recipe
@@ -70,8 +71,8 @@ def _evaluation(recipe: Recipe, where: ProtocolData | None) -> Evaluate | None:
 
     def evaluate(model: Model) -> dict[str, Any]:
         report = evaluate_model(model, where, flip=recipe.evaluation.flip)
-        headline = f"{where.protocol} {report.accuracy:.2%} ± {report.standard_error:.2%}, EER {report.eer.rate:.2%}"
-        return {"summary": headline, "protocol": where.protocol, **dict(report.to_report().metrics)}
+        metrics = dict(report.to_report().metrics)
+        return {"summary": f"{where.protocol} {headline(metrics)}", "protocol": where.protocol, **metrics}
 
     return evaluate
 
@@ -79,5 +80,5 @@ def _evaluation(recipe: Recipe, where: ProtocolData | None) -> Evaluate | None:
 def _inputs(data: Path, where: ProtocolData | None) -> dict[str, Any]:
     evaluation = None
     if where:
-        evaluation = {"protocol": where.protocol, "data": str(where.data.resolve()), "pairs": str(where.pairs.resolve())}
+        evaluation = {"protocol": where.protocol, "data": str(where.data.resolve()), "pairs": str(where.lists.resolve())}
     return {"data": str(data.resolve()), "evaluation": evaluation}
