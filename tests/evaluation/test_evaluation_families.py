@@ -94,7 +94,8 @@ SEARCH = {
     "distractors": "".join(f"d/{number}.jpg\n" for number in range(12)),
 }
 SEARCH_ANGLES = {
-    "p/one": 1, "p/two": 30, "p/three": 89, "p/far": 45, "g/ann": 0, "g/bob": 90, **{f"d/{n}": 180.0 for n in range(10)}, "d/10": 29, "d/11": 200,
+    "p/one": 1, "p/two": 30, "p/three": 89, "p/far": 45, "g/ann": 0, "g/bob": 90, **{f"d/{n}": 180.0 for n in range(10)}, "d/10": 29,
+    "d/11": 200,
 }  # fmt: skip
 
 
@@ -226,9 +227,9 @@ def test_megaface_without_lists_of_noise_is_raw_only(megaface: Path) -> None:
 
 
 def test_megaface_tie_with_a_distractor_is_a_miss(megaface: Path) -> None:
-    angles = MEGAFACE_ANGLES | {DISTRACTORS[0]: 93.0}  # the very place of b1: scores as high for b0
+    angles = MEGAFACE_ANGLES | {DISTRACTORS[0]: 93.0}  # the very place of b1: b0 finds both alike, b1 finds it before b0
     metrics = run("megaface", megaface, embedded(angles)).to_report().metrics["variants"]["dropped"]
-    assert metrics["rank_by_distractors"][0]["hits"] == 3
+    assert metrics["rank_by_distractors"][0]["hits"] == 2
 
 
 def test_refined_centre_is_the_sum_of_clean_unit_vectors() -> None:
@@ -429,7 +430,7 @@ def test_fairness_lists(tmp_path: Path) -> None:
     groups = "".join(f"p{n} {'odd' if n % 2 else 'even'}\n" for n in range(12))
     lists = write(tmp_path, pairs="\n".join(lines), groups=groups)
     angles = {f"p{n}/p{n}_{i:04d}": 30.0 * n + i for n in range(12) for i in (1, 2)}
-    angles["p1/p1_0002"] = 90.0  # far from p1's first image, near p3's
+    angles["p1/p1_0002"] = 120.0  # far from p1's first image
     metrics = run("fairness", lists, embedded(angles)).to_report().metrics
     rows = {row["group"]: row for row in metrics["fairness"]["groups"]}
     assert (rows["odd"]["genuine"], rows["odd"]["impostor"], rows["even"]["genuine"]) == (6, 6, 6)

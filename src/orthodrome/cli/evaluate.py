@@ -60,7 +60,7 @@ def evaluate(
         raise InputError("MODEL|EMBEDDINGS is missing: what is to be measured; --list shows the protocols")
     chosen = PROTOCOLS.get(protocol)
     if lists is None:
-        raise InputError(f"--lists (or --pairs) is missing; protocol {protocol} needs {chosen.needs}")
+        raise InputError(f"--lists or --pairs is missing; protocol {protocol} needs {chosen.needs}")
     where = ProtocolData(protocol, data or Path(), lists, _options(settings or []))
     if holds_embeddings(model):
         embeddings = load_embeddings(model, ids, labels)

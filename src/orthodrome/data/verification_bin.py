@@ -84,9 +84,11 @@ def _read_npz(path: Path) -> VerificationSet:
 
 def _checked(images: tuple[ImageSource, ...], same: Any, source: str) -> VerificationSet:
     flags = np.asarray(same)
+    if not images:
+        raise InputError(f"{source}: no images in it")
     if flags.ndim != 1 or flags.dtype.kind not in "bui" or not np.isin(flags, (0, 1)).all():
         raise InputError(f"{source}: expected one true or false for each pair; got {flags.dtype} {flags.shape}")
-    if not images or len(images) != 2 * len(flags):
+    if len(images) != 2 * len(flags):
         raise InputError(f"{source}: {len(flags)} pairs need {2 * len(flags)} images; got {len(images)}")
     return VerificationSet(images, flags.astype(bool), source)
 

@@ -44,7 +44,7 @@ def fnmr_at_fmr(genuine: ArrayLike, impostor: ArrayLike, fmrs: Sequence[Rate], f
 def det_curve(genuine: ArrayLike, impostor: ArrayLike, failures: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """FMR and FNMR (K + 1,) of every operating point, from the strictest."""
     curve = roc_curve(with_failures(genuine, failures), impostor)
-    real = curve.thresholds > NOT_ENROLLED
+    real = slice(None, -1 if failures else None)  # the lowest score is then that of the failures, which no threshold reaches
     return curve.far[real], 1 - curve.tar[real]
 
 
