@@ -12,12 +12,13 @@ import pytest
 import orthodrome
 
 SOURCE = Path(orthodrome.__file__).parent
-SEAMS = {"types", "registry", "files", "sphere"}
+SEAMS = {"types", "registry", "files", "sphere", "fuse"}
 ALLOWED = {
     "types": set(),
     "registry": {"types"},
     "files": {"types"},
     "sphere": {"types"},
+    "fuse": set(),
     "losses": SEAMS,
     "heads": SEAMS | {"losses"},
     "backbones": SEAMS,

@@ -13,9 +13,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from orthodrome.evaluation.all_comparisons import compare_all
 from orthodrome.evaluation.identification import identification
 from orthodrome.evaluation.protocols.megaface import measure
+from orthodrome.evaluation.streaming import compare_all
 
 special = pytest.importorskip("scipy.special")
 
@@ -80,7 +80,7 @@ def test_the_reference_integrates_to_what_simple_cases_say() -> None:
 
 def test_tar_at_far_of_all_pairs_is_the_true_one() -> None:
     images, labels = people(1500, 2, seed=0)
-    for row in compare_all(images, labels, None, None, [1e-1, 1e-2, 1e-3, 1e-4]):
+    for row in compare_all(images, labels, fars=[1e-1, 1e-2, 1e-3, 1e-4]).rows:
         assert row.threshold == pytest.approx(true_threshold(row.far), abs=0.01)
         assert row.achieved <= row.far
         assert within_sampling(row.tar, genuine_tail(true_threshold(row.far)), 1500)

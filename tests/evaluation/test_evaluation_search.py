@@ -1,4 +1,4 @@
-"""Search, all comparisons and identification against naive loops, and counts known by hand."""
+"""Search and identification against naive loops, and counts known by hand."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orthodrome.evaluation import canonical_scores, pair_scores, tar_at_far
-from orthodrome.evaluation.all_comparisons import compare_all, count_impostors
+from orthodrome.evaluation import canonical_scores
 from orthodrome.evaluation.identification import identification, identification_of
 from orthodrome.evaluation.searches import search_all
 from orthodrome.evaluation.streaming.search import count_at_or_above, top_k
@@ -73,30 +72,6 @@ def test_top_k_over_many_blocks_and_with_a_mask(monkeypatch: pytest.MonkeyPatch)
 def test_search_refuses(call: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call()  # type: ignore[operator]
-
-
-@given(seed=st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None)
-def test_compare_all_is_the_stored_answer(seed: int) -> None:
-    vectors = tied(seed, 30)
-    labels = np.random.default_rng(seed).integers(0, 6, 30)
-    stored = pair_scores(vectors, labels)
-    genuine, impostor = stored.scores[stored.same], stored.scores[~stored.same]
-    fars = [f for f in (1, 0.5, 0.1, 0.01) if f * len(impostor) >= 1]
-    assert compare_all(vectors, labels, None, None, fars) == tar_at_far(genuine, impostor, fars)
-    probes, gallery = vectors[:12], vectors[12:]
-    scores, same = naive_scores(probes, gallery), labels[:12, None] == labels[12:]
-    if same.any():
-        found = compare_all(probes, labels[:12], gallery, labels[12:], [0.5, 0.1])
-        assert found == tar_at_far(scores[same], scores[~same], [0.5, 0.1])
-        assert count_impostors(labels[:12], labels[12:]) == (~same).sum()
-
-
-def test_compare_all_refuses() -> None:
-    with pytest.raises(InputError, match="no genuine comparisons"):
-        compare_all(np.eye(3), np.arange(3), None, None, [0.5])
-    with pytest.raises(InputError, match=r"needs ≥ 1/FAR = 100"):
-        compare_all(np.eye(4), np.array([0, 0, 1, 1]), None, None, [0.01])
 
 
 def angle(degrees: float) -> list[float]:

@@ -1,6 +1,6 @@
-"""Evaluation: exact error rates of embeddings, each with its interval. Needs numpy only; torch is never
-imported.
-"""
+"""Evaluation: exact error rates of embeddings, each with its interval. Needs numpy; the streaming engine also torch."""
+
+from typing import TYPE_CHECKING, Any
 
 from orthodrome.evaluation.folds import FoldResult, deal_folds
 from orthodrome.evaluation.intervals import bootstrap_by_identity, wilson
@@ -23,6 +23,20 @@ from orthodrome.evaluation.verification import (
     verification_from_embeddings,
 )
 
+if TYPE_CHECKING:
+    from orthodrome.evaluation.streaming import StreamedRoc, compare_all, streaming_memory
+
+_STREAMING = ("StreamedRoc", "compare_all", "streaming_memory")
+
+
+def __getattr__(name: str) -> Any:  # the streaming engine imports torch, so only those who use it do
+    if name in _STREAMING:
+        from orthodrome.evaluation import streaming
+
+        return getattr(streaming, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "PROTOCOLS",
     "Comparisons",
@@ -32,18 +46,21 @@ __all__ = [
     "ImageId",
     "Pairs",
     "RocCurve",
+    "StreamedRoc",
     "TarAtFar",
     "VerificationReport",
     "Written",
     "all_pairs",
     "bootstrap_by_identity",
     "canonical_scores",
+    "compare_all",
     "deal_folds",
     "equal_error_rate",
     "pair_scores",
     "read_pairs",
     "resolve_pairs",
     "roc_curve",
+    "streaming_memory",
     "summary_rows",
     "tar_at_far",
     "verification",

@@ -113,9 +113,8 @@ class IdentificationReport:
         }
 
     def to_report(self) -> Report:
-        """The same as a Report. Series: the best mate scores as ``genuine``, the best stranger scores as ``impostor``."""
-        held = {"genuine": self.searches.mate_scores, "impostor": self.searches.stranger_scores}
-        return Report(self.protocol, self.title, self.metrics(), held if all(map(len, held.values())) else {}, self.notes)
+        """The same as a Report. It holds no scores to plot: those of searches are not those of comparisons."""
+        return Report(self.protocol, self.title, self.metrics(), {}, self.notes)
 
     def summary(self) -> str:
         """A few lines for the terminal."""
@@ -171,7 +170,10 @@ def cmc(searches: Searches, ranks: Sequence[int] = RANKS) -> tuple[RankRate, ...
 
 
 def rates(hits: np.ndarray, people: np.ndarray) -> list[tuple[float, int, int, Interval, Interval | None]]:
-    """Rate, hits, searches, Wilson interval and bootstrap by identity of each column of ``hits`` bool (N, K)."""
+    """Rate, hits, searches, Wilson interval and bootstrap by identity of each column of ``hits`` bool (N, K).
+
+    A rate of 0 or 1 has no bootstrap: every resample repeats it, which would be an interval of no width.
+    """
     counts, total = hits.sum(axis=0).tolist(), len(hits)
     by_identity = rates_by_identity(hits, people) or (None,) * len(counts)
     return [
@@ -212,9 +214,14 @@ def _open_set_rate(row: TarAtFar, first: TarAtFar) -> OpenSetRate:
         mated=row.genuine,
         accepted_non_mated=row.accepted_impostor,
         non_mated=row.impostor,
-        interval=row.interval,
+        interval=_interval(row),
         identified=first.accepted_genuine,
         dir=first.tar,
-        dir_interval=first.interval,
+        dir_interval=_interval(first),
         warning=warning,
     )
+
+
+def _interval(row: TarAtFar) -> Interval:
+    """By identity; Wilson's where every search or none was accepted, see `rates`."""
+    return wilson(row.accepted_genuine, row.genuine) if row.accepted_genuine in (0, row.genuine) else row.interval

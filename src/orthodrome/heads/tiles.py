@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from orthodrome import sphere
+from orthodrome.fuse import fused
 from orthodrome.heads.engine import excluding, logits, promote
-from orthodrome.heads.fuse import fused
 from orthodrome.types import LossSpec
 
 Leaves = Mapping[str, Tensor]

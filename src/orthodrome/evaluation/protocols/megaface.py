@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from orthodrome.evaluation.all_comparisons import Tail, collect_tail, tar_of_tail
+from orthodrome.evaluation.intervals import wilson
 from orthodrome.evaluation.listed import find_images, match_rows, text_lines, without_suffix
 from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.protocols.search import distractor_rows, growing_sizes
-from orthodrome.evaluation.resolution import possible_fars
+from orthodrome.evaluation.resolution import possible_fars, small_counts_warning
+from orthodrome.evaluation.roc import TarAtFar
 from orthodrome.evaluation.scores import scores_of_rows, unit_vectors
 from orthodrome.evaluation.searches import matching_rows
-from orthodrome.evaluation.streaming.search import top_k
+from orthodrome.evaluation.streaming import compare_all, top_k
 from orthodrome.types import EmbeddingSet, InputError, PathLike, Report
 
 FAR = 1e-6
@@ -52,7 +53,8 @@ def read_megaface(path: PathLike) -> MegafaceLists:
     Lists hold ``{"path": [...]}``, and the probes' also ``"id"``, the people; noise files one file name a line (the last field, of
     distractors with two folders), lines that begin with # left out. Ids: ``facescrub/person/file``, ``megaface/a/b/file``. Sizes of the
     sweep are the first 10, 100, … of the one distractor list, so that each gallery holds the one before; the devkit's lists of each size
-    are other draws. Raises InputError for a list that is missing or malformed, and noise that is in no list.
+    are other draws. Raises InputError for a list that is missing or malformed. Lists of noise name
+    images of the whole sets; those that the other lists do not name are of no concern.
     """
     folder = Path(path)
     probe_file = folder / "facescrub_features_list.json"
@@ -112,18 +114,37 @@ def measure(probes: np.ndarray, labels: np.ndarray, distractors: np.ndarray) -> 
     sizes = growing_sizes(len(distractors))
     highest = _highest(probes, distractors, sizes)
     hits = scores[:, None] > highest[first]
-    impostors = len(probes) * len(distractors)
-    fars = (FAR,) if FAR * impostors >= 1 else possible_fars(impostors)[-1:]
-    keep = int(max(fars, default=0.0) * impostors) + 2
-    nobody = np.full(len(distractors), -1)
-    tail = collect_tail(probes, labels, distractors, nobody, keep)
     once = first < second
-    rows = tar_of_tail(Tail(scores[once], tail.highest, tail.impostors), fars)
+    rows = verification_rows(scores[once], probes, distractors)
     return {
         "rank_by_distractors": distractor_rows(sizes, hits, labels[first]),
         "tar_at_far": [{**asdict(row), "achieved": row.achieved} for row in rows],
-        "counts": {"genuine": int(once.sum()), "impostor": impostors},
+        "counts": {"genuine": int(once.sum()), "impostor": len(probes) * len(distractors)},
     }
+
+
+def verification_rows(genuine: np.ndarray, probes: np.ndarray, distractors: np.ndarray) -> list[TarAtFar]:
+    """TAR of the ``genuine`` scores (G,) at FAR 10⁻⁶ over probes (P, D) × distractors (N, D), or at the lowest FAR these resolve.
+
+    All probes are strangers to all distractors, and `compare_all` counts only where somebody is genuine: the first probe is compared
+    with itself besides, kept from the other probes by a group of theirs. That changes no impostor.
+    """
+    impostors = len(probes) * len(distractors)
+    fars = (FAR,) if FAR * impostors >= 1 else possible_fars(impostors)[-1:]
+    if not fars:
+        return []
+    first = np.arange(len(probes)) == 0
+    nobody = np.full(len(distractors), -1)
+    found = compare_all(
+        probes,
+        np.where(first, 0, 1),
+        np.concatenate([distractors, probes[:1]]),
+        np.append(nobody, 0),
+        fars,
+        probe_groups=np.where(first, -1, 0),
+        gallery_groups=np.append(nobody, 0),
+    )
+    return [_with_genuine(row, genuine) for row in found.rows]
 
 
 def refined(probes: np.ndarray, labels: np.ndarray, clean: np.ndarray) -> np.ndarray:
@@ -138,6 +159,18 @@ def refined(probes: np.ndarray, labels: np.ndarray, clean: np.ndarray) -> np.nda
             )
         result[row] = units[own].sum(axis=0)
     return result
+
+
+def _with_genuine(row: TarAtFar, genuine: np.ndarray) -> TarAtFar:
+    accepted, total = int((genuine >= np.float32(row.threshold)).sum()), len(genuine)
+    return replace(
+        row,
+        tar=accepted / total,
+        accepted_genuine=accepted,
+        genuine=total,
+        interval=wilson(accepted, total),
+        warning=small_counts_warning(row.accepted_impostor, row.impostor, accepted, total),
+    )
 
 
 def _highest(probes: np.ndarray, distractors: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:

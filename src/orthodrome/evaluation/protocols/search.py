@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from orthodrome.evaluation.all_comparisons import compare_all, count_impostors
 from orthodrome.evaluation.identification import CONVENTIONS, FPIRS, RANKS, identification_of, possible_fpirs, rates
 from orthodrome.evaluation.listed import SUFFIXES, without_suffix
 from orthodrome.evaluation.matlab import load_matlab, matlab_strings
 from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.protocols.search_lists import Listed, SearchLists, SearchSides, read_search_lists, search_sides
 from orthodrome.evaluation.resolution import possible_fars
-from orthodrome.evaluation.searches import Searches, search_all
-from orthodrome.evaluation.streaming.search import count_at_or_above
+from orthodrome.evaluation.searches import Searches, matching_rows, search_all
+from orthodrome.evaluation.streaming import compare_all, count_at_or_above
 from orthodrome.types import EmbeddingSet, InputError, PathLike, Report
 
 TRILLION_FAR = 1e-9
@@ -28,33 +27,32 @@ TINYFACE_RANKS = (1, 5, 20)
 def identify(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     """CMC and open set of the listed probes against gallery and distractors, and rank 1 at a growing number of distractors."""
     sides = search_sides(embeddings, lists)
-    metrics, series = _search(sides, RANKS, FPIRS)
-    return Outcome(Report("identification", "identification", metrics, series, CONVENTIONS))
+    return Outcome(Report("identification", "identification", _search(sides, RANKS, FPIRS), {}, CONVENTIONS))
 
 
 def identify_tinyface(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     """TinyFace: ranks 1, 5 and 20 among the gallery and all distractors, and without them as a variant."""
     sides = search_sides(embeddings, lists)
-    metrics, series = _search(sides, TINYFACE_RANKS, ())
-    alone = _search(replace(sides, distractors=sides.distractors[:0]), TINYFACE_RANKS, ())[0]
+    metrics = _search(sides, TINYFACE_RANKS, ())
+    alone = _search(replace(sides, distractors=sides.distractors[:0]), TINYFACE_RANKS, ())
     title = f"TinyFace identification, {len(lists.distractors):,} distractors"
-    return Outcome(Report("tinyface", title, {**metrics, "variants": {"without distractors": alone}}, series, CONVENTIONS))
+    return Outcome(Report("tinyface", title, {**metrics, "variants": {"without distractors": alone}}, {}, CONVENTIONS))
 
 
 def identify_at_scale(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     """Trillion-Pairs-style: TPIR at FPIR 10⁻³, and TAR of all probes × all gallery at FAR 10⁻⁹, or at the lowest that can be resolved."""
     sides = search_sides(embeddings, lists)
-    metrics, series = _search(sides, (1,), (TRILLION_FPIR,))
+    metrics = _search(sides, (1,), (TRILLION_FPIR,))
     gallery = np.concatenate([sides.gallery, sides.distractors])
     labels = np.append(sides.gallery_labels, np.full(len(sides.distractors), -1))
-    impostors = count_impostors(sides.probe_labels, labels)
+    impostors = len(labels) * len(sides.probes) - len(matching_rows(sides.probe_labels, labels)[0])
     fars = (TRILLION_FAR,) if TRILLION_FAR * impostors >= 1 else possible_fars(impostors)[-1:]
-    rows = compare_all(sides.probes, sides.probe_labels, gallery, labels, fars) if fars else ()
+    rows = compare_all(sides.probes, sides.probe_labels, gallery, labels, fars).rows if fars else ()
     metrics["tar_at_far"] = [{**asdict(row), "achieved": row.achieved} for row in rows]
     metrics["counts"] = {"genuine": len(labels) * len(sides.probes) - impostors, "impostor": impostors}
     note = f"FAR {TRILLION_FAR:g} needs 10⁹ impostor comparisons; these lists make {impostors:,}."
     title = "Trillion-Pairs-style identification and verification"
-    return Outcome(Report("trillion-pairs", title, metrics, series, (*CONVENTIONS, note)))
+    return Outcome(Report("trillion-pairs", title, metrics, {}, (*CONVENTIONS, note)))
 
 
 def read_tinyface(path: PathLike) -> SearchLists:
@@ -81,8 +79,8 @@ def growing_sizes(distractors: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys([*(10**power for power in range(1, len(str(distractors)))), distractors])) if distractors else ()
 
 
-def _search(sides: SearchSides, ranks: Sequence[int], fpirs: Sequence[float]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Metrics and series of one search of all probes in gallery and distractors."""
+def _search(sides: SearchSides, ranks: Sequence[int], fpirs: Sequence[float]) -> dict[str, Any]:
+    """Metrics of one search of all probes in gallery and distractors."""
     gallery = np.concatenate([sides.gallery, sides.distractors])
     labels = np.append(sides.gallery_labels, np.full(len(sides.distractors), -1))
     searches = search_all(sides.probes, sides.probe_labels, gallery, labels, sides.failures)
@@ -95,7 +93,7 @@ def _search(sides: SearchSides, ranks: Sequence[int], fpirs: Sequence[float]) ->
         metrics["unresolved"] = (
             f"FPIR {', '.join(left_out)}: more non-mated searches are needed than {len(searches.stranger_scores):,}"
         )
-    return metrics, dict(report.to_report().series)
+    return metrics
 
 
 def _by_distractors(sides: SearchSides, searches: Searches) -> list[dict[str, Any]]:

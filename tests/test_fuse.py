@@ -8,8 +8,7 @@ import warnings
 import pytest
 import torch
 
-from orthodrome import ProxyHead
-from orthodrome.heads import fuse
+from orthodrome import ProxyHead, fuse
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler on this machine")
 

@@ -1,0 +1,65 @@
+"""Which screen to use: both are right, one is faster here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from orthodrome.evaluation.scores import unit_vectors
+from orthodrome.evaluation.streaming.pilot import Pilot
+from orthodrome.evaluation.streaming.screens import BFLOAT16, FLOAT32, Screen, bound, holds
+from orthodrome.evaluation.streaming.sides import Comparison
+from orthodrome.evaluation.streaming.tallies import Band
+from orthodrome.registry import Registry
+from orthodrome.types import InputError
+
+SCREENS: Registry[Screen] = Registry("screen")
+SCREENS.add("fp32", FLOAT32)
+SCREENS.add("bf16", BFLOAT16)
+
+TIMED = 2**26
+"""Comparisons from which it pays to time both."""
+
+SCORED_AGAIN = 6e-7
+"""Seconds that one canonical score costs, roughly."""
+
+_ROWS, _COLUMNS = 256, 1024
+
+
+def choose_screen(name: str, problem: Comparison, sample: Pilot, bands: Sequence[Band]) -> Screen:
+    """The screen of a ``name``, or for ``"auto"`` the one that costs least; checked on this machine.
+
+    Raises InputError where products are rounded to less than the screen's bound assumes.
+    """
+    rows, columns = (unit_vectors(part.vectors[:most]) for part, most in ((problem.probes, _ROWS), (problem.gallery, _COLUMNS)))
+    kept = [screen for screen in _candidates(name, problem) if holds(screen, rows, columns)]
+    if not kept:
+        raise InputError(
+            "products on this machine are rounded to less than float32, so that no count would be exact; "
+            "set torch.set_float32_matmul_precision('highest')"
+        )
+    return min(kept, key=lambda screen: _cost(screen, rows, columns, sample, bands)) if len(kept) > 1 else kept[0]
+
+
+def _candidates(name: str, problem: Comparison) -> list[Screen]:
+    if name != "auto":
+        return [SCREENS.get(name)]
+    large = len(problem.probes) * len(problem.gallery) >= TIMED
+    return [SCREENS.get(each) for each in SCREENS] if large else [FLOAT32]
+
+
+def _cost(screen: Screen, rows: np.ndarray, columns: np.ndarray, sample: Pilot, bands: Sequence[Band]) -> float:
+    """Seconds a comparison: its product, and its share of those that are scored again."""
+    panels = screen.panel(rows), screen.panel(columns)
+    room = torch.empty(len(rows) * len(columns), dtype=screen.dtype)
+    seconds = min(_seconds(lambda: screen.products(*panels, slice(0, len(rows)), room)) for _ in range(3))
+    return seconds / len(room) + SCORED_AGAIN * sample.within(bands, bound(*panels))
+
+
+def _seconds(step: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start

@@ -1,0 +1,237 @@
+"""`compare_all`: exact error rates over all comparisons of a problem, however many, in bounded memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from orthodrome.evaluation.intervals import wilson
+from orthodrome.evaluation.resolution import Rate, exact_far, small_counts_warning
+from orthodrome.evaluation.roc import EqualErrorRate, RocCurve, TarAtFar
+from orthodrome.evaluation.streaming.choice import choose_screen
+from orthodrome.evaluation.streaming.counting import Work
+from orthodrome.evaluation.streaming.exact import Crossing, Operating, Points, at_equal_errors, at_far, points, together
+from orthodrome.evaluation.streaming.passes import Progress, run_pass
+from orthodrome.evaluation.streaming.pilot import DEVIATIONS, PILOT_BYTES, Pilot, pilot
+from orthodrome.evaluation.streaming.sides import Comparison, Counts, comparison, count, side
+from orthodrome.evaluation.streaming.tallies import Band, disjoint
+from orthodrome.evaluation.streaming.tiles import check_vectors, plan, tile_memory
+from orthodrome.types import InputError, PathLike
+
+ROC_SHARES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+"""Shares of impostors near which the full ROC has a point, where it is not known at every score."""
+
+DENSE_SHARE = 0.003
+"""Bands that reach down to scores this share of impostors has are counted on whole tiles."""
+
+LONG = 2**30
+"""Comparisons from which compiling pays."""
+
+
+@dataclass(frozen=True)
+class StreamedRoc:
+    """What `compare_all` found; every count is exact on canonical scores.
+
+    ``rows``: TAR at each FAR asked for. ``roc``: exact operating points, at every distinct score where a FAR was asked for, and at a
+    dozen more where the full ROC was, as is ``eer``. ``counts``: the comparisons. ``notes``: how they were counted.
+    """
+
+    rows: tuple[TarAtFar, ...]
+    roc: RocCurve
+    eer: EqualErrorRate | None
+    counts: Counts
+    notes: tuple[str, ...]
+
+
+def compare_all(
+    probes: ArrayLike,
+    probe_labels: ArrayLike,
+    gallery: ArrayLike | None = None,
+    gallery_labels: ArrayLike | None = None,
+    fars: Sequence[Rate] = (),
+    *,
+    probe_groups: ArrayLike | None = None,
+    gallery_groups: ArrayLike | None = None,
+    roc: bool = False,
+    screen: str = "auto",
+    workers: int = 1,
+    state: PathLike | None = None,
+    progress: Progress | None = None,
+) -> StreamedRoc:
+    """Count all ``probes`` (P, D) × all ``gallery`` (G, D), or, without a gallery, all pairs within the probes.
+
+    Scores are never stored: tiles of products are screened in float32 or bfloat16, and what lies so near a threshold that rounding could
+    decide is scored canonically, so that every count is that of brute force on canonical scores (`pair_scores`), whatever the screen,
+    the tiles, the processes or the BLAS. Memory beside the embeddings stays below a gigabyte whatever P and G (`streaming_memory`);
+    memory-mapped arrays are read in panels.
+
+    Args:
+        probes: embeddings, in memory or memory-mapped.
+        probe_labels: people, integers (P,). Negative: unlike everyone of the gallery (a distractor); allowed on one side only.
+        gallery: embeddings; None compares the probes among themselves, i < j.
+        gallery_labels: people, integers (G,).
+        fars: false accept rates asked for, each at least 1/impostors.
+        probe_groups: integers (P,), such as media or templates: comparisons within one group are left out. Negative: none.
+        gallery_groups: integers (G,).
+        roc: also a few points over the whole ROC, and the equal error rate.
+        screen: ``"fp32"``, ``"bf16"``, or ``"auto"``: whichever is faster on this machine.
+        workers: processes that share the work.
+        state: a file the count is saved to every half minute; where it exists, the count goes on from there. It is deleted at the end.
+        progress: called with (comparisons done, all).
+
+    Raises:
+        InputError: shapes or types that do not fit, a zero, NaN or infinite embedding (row named), no genuine or no impostor comparison,
+            a FAR that the impostors cannot resolve, a ``state`` of another comparison. All before the first tile.
+    """
+    problem = _problem(probes, probe_labels, probe_groups, gallery, gallery_labels, gallery_groups)
+    counts = count(problem)
+    wanted = _wanted(counts, fars, roc)
+    if workers < 1:
+        raise InputError(f"workers must be at least 1; got {workers}")
+    check_vectors(problem)
+    sample = pilot(problem, counts.counted)
+    chosen = choose_screen(screen, problem, sample, wanted.bands(sample, DEVIATIONS))
+    cut, kept = plan(problem), Path(state) if state else None
+
+    def one_pass(bands: tuple[Band, ...]) -> Points:
+        work = Work(problem, chosen, bands, sample.dense(bands, DENSE_SHARE), counts.counted > LONG)
+        counted = run_pass(work, cut, workers, kept, progress)
+        return points(counted.genuine, counted.impostor)
+
+    found = _search(wanted, sample, counts, one_pass)
+    rows = tuple(_row(far, found.rows[far], counts) for far in wanted.fars)
+    notes = (
+        f"Every count is exact on canonical scores; {chosen.name} products screened {counts.counted:,} comparisons in "
+        f"{found.passes} {'pass' if found.passes == 1 else 'passes'}.",
+        *((f"{counts.excluded:,} comparisons within one group were left out.",) if counts.excluded else ()),
+    )
+    return StreamedRoc(rows, _curve(found.points, counts), _eer(found.eer, counts), counts, notes)
+
+
+def streaming_memory(dimension: int, probes: int) -> int:
+    """The most bytes `compare_all` takes for so many ``probes``, beside the embeddings, the interpreter and its libraries.
+
+    Panels, a tile and the pilot's sample; scores recorded one by one come on top, at 12 bytes for each distinct float32 number.
+    """
+    return tile_memory(dimension, probes) + PILOT_BYTES
+
+
+# ----------------------------------------------------------------------------------------------------------- the search
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What was asked: FARs, and the full ROC with the equal error rate."""
+
+    fars: tuple[Fraction, ...]
+    roc: bool
+
+    def bands(self, sample: Pilot, deviations: float) -> tuple[Band, ...]:
+        """Where to look for all of it."""
+        bands = [sample.band(float(far), deviations) for far in self.fars]
+        if self.roc:
+            bands += [sample.band_of_equal_errors(deviations), *(sample.point(share) for share in ROC_SHARES)]
+        return disjoint(bands)
+
+
+@dataclass
+class _Found:
+    """What has been found, and in how many passes."""
+
+    rows: dict[Fraction, Operating]
+    eer: Crossing | None
+    points: Points
+    passes: int
+
+
+def _search(wanted: _Wanted, sample: Pilot, counts: Counts, one_pass: Callable[[tuple[Band, ...]], Points]) -> _Found:
+    """Passes until every threshold lay in its band: nearly always one, never more than three, since the last records every score."""
+    found = _Found({}, None, Points(*(np.empty(0) for _ in range(4))), 0)
+    for deviations in (DEVIATIONS, 8 * DEVIATIONS, math.inf):
+        left = _Wanted(tuple(far for far in wanted.fars if far not in found.rows), wanted.roc and found.eer is None)
+        if not left.fars and not left.roc:
+            break
+        here = one_pass(left.bands(sample, deviations))
+        rows = {far: at_far(here, far, counts.impostor) for far in left.fars}
+        found.rows |= {far: row for far, row in rows.items() if row}
+        if left.roc:
+            found.eer = at_equal_errors(here, counts.genuine, counts.impostor)
+        found.points = together(found.points, here)
+        found.passes += 1
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------- input and output
+
+
+def _problem(
+    probes: ArrayLike,
+    probe_labels: ArrayLike,
+    probe_groups: ArrayLike | None,
+    gallery: ArrayLike | None,
+    gallery_labels: ArrayLike | None,
+    gallery_groups: ArrayLike | None,
+) -> Comparison:
+    searched = side(probes, probe_labels, probe_groups, "probe")
+    if gallery is None:
+        if gallery_labels is not None or gallery_groups is not None:
+            raise InputError(
+                "gallery_labels and gallery_groups need a gallery; without one the probes are compared among themselves"
+            )
+        return comparison(searched, None)
+    if gallery_labels is None:
+        raise InputError("a gallery needs gallery_labels, one per embedding")
+    if (probe_groups is None) != (gallery_groups is None):
+        raise InputError("groups are compared between both sides: give probe_groups and gallery_groups, or neither")
+    return comparison(searched, side(gallery, gallery_labels, gallery_groups, "gallery"))
+
+
+def _wanted(counts: Counts, fars: Sequence[Rate], roc: bool) -> _Wanted:
+    if not counts.genuine or not counts.impostor:
+        raise InputError(
+            f"error rates need genuine and impostor comparisons; got {counts.genuine:,} genuine, {counts.impostor:,} impostor "
+            f"and {counts.excluded:,} left out. Labels must agree between the sides where people do"
+        )
+    if not fars and not roc:
+        raise InputError("nothing is asked for: give fars, such as [1e-3, 1e-6], or roc=True")
+    return _Wanted(tuple(exact_far(far, counts.impostor) for far in fars), roc)
+
+
+def _row(far: Fraction, point: Operating, counts: Counts) -> TarAtFar:
+    return TarAtFar(
+        far=float(far),
+        threshold=point.threshold,
+        tar=point.genuine / counts.genuine,
+        accepted_genuine=point.genuine,
+        genuine=counts.genuine,
+        accepted_impostor=point.impostor,
+        impostor=counts.impostor,
+        interval=wilson(point.genuine, counts.genuine),
+        warning=small_counts_warning(point.impostor, counts.impostor, point.genuine, counts.genuine),
+    )
+
+
+def _eer(crossing: Crossing | None, counts: Counts) -> EqualErrorRate | None:
+    if crossing is None:
+        return None
+    smaller = min(counts.genuine, counts.impostor)
+    far = crossing.point.impostor / counts.impostor
+    frr = (counts.genuine - crossing.point.genuine) / counts.genuine
+    return EqualErrorRate(crossing.rate, crossing.point.threshold, far, frr, wilson(crossing.rate * smaller, smaller))
+
+
+def _curve(found: Points, counts: Counts) -> RocCurve:
+    """With the two ends of every ROC, where they are not among the points."""
+    inner = np.isfinite(found.thresholds)
+    ends = np.array([math.inf]), np.array([-math.inf])
+    return RocCurve(
+        np.concatenate([ends[0], found.thresholds[inner], ends[1]]),
+        np.concatenate([[0], found.genuine[inner], [counts.genuine]]).astype(np.int64),
+        np.concatenate([[0], found.impostor[inner], [counts.impostor]]).astype(np.int64),
+    )

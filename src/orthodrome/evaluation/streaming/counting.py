@@ -1,0 +1,193 @@
+"""Counting one tile: what is certain from the screened scores is counted there, what is not is scored canonically.
+
+A band [low, high) of a tile with error e asks for little. A screened score above the rounding of high + e is certainly at or above
+``high``; one below the rounding of low − e certainly lies below the band; those between are scored again. Where a band reaches down to
+scores that many comparisons have, the tile is counted whole; above, it is enough to look at the few scores that reach so high.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from orthodrome.evaluation.scores import listed_scores, once_rounded, score_block
+from orthodrome.evaluation.streaming.screens import Screen
+from orthodrome.evaluation.streaming.sides import Comparison, Positions
+from orthodrome.evaluation.streaming.tallies import Band, Tally
+from orthodrome.evaluation.streaming.tiles import Tile
+from orthodrome.fuse import fused
+
+SEGMENT = 64
+"""Neighbouring scores that are passed over together when none of them is of interest."""
+
+LISTED = 512
+"""Comparisons scored at a time from their positions: what fits near a core."""
+
+MANY, BLOCK_ROWS = 0.01, 128
+"""The share of a tile from which scoring all of it, so many rows at a time, costs less than scoring those asked for."""
+
+BLANK = -1.5
+"""Screened scores below belong to no comparison."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """The bands of a pass, split by how they are counted: the first ``dense`` ones on the whole tile, the others on its peaks.
+
+    ``long``: long enough for compiling to pay.
+    """
+
+    problem: Comparison
+    screen: Screen
+    bands: tuple[Band, ...]
+    dense: int
+    long: bool = False
+
+
+def count_tile(work: Work, tile: Tile, genuine: Tally, impostor: Tally) -> None:
+    """Adds the comparisons of ``tile`` to both tallies."""
+    _count_genuine(work, tile, genuine)
+    if work.dense:
+        _count_dense(work, tile, impostor)
+    if work.dense < len(work.bands):
+        _count_peaks(work, tile, impostor)
+
+
+def pass_over(scores: Tensor, lowest: Tensor, certain: Tensor) -> tuple[Tensor, Tensor]:
+    """How many scores lie above each of ``certain`` (K,): (K, r). Which lie in one of [lowest, certain]: (r, c)."""
+    above = torch.stack([(scores > certain[k]).float().sum(dim=1) for k in range(len(certain))])
+    near = (scores >= lowest[0]) & (scores <= certain[0])
+    for k in range(1, len(certain)):
+        near = near | ((scores >= lowest[k]) & (scores <= certain[k]))
+    return above, near
+
+
+def sums_of(units_a: Tensor, units_b: Tensor) -> Tensor:
+    """Σ_d a_d·b_d of every row in float64: (n, D), (n, D) -> (n,)."""
+    return (units_a.double() * units_b.double()).sum(dim=1)
+
+
+_compiled_pass, _compiled_sums = fused(pass_over), fused(sums_of)
+
+
+def canonical(work: Work, tile: Tile, positions: Positions) -> np.ndarray:
+    """Canonical scores float32 (n,) at ``positions`` of a tile: one by one, or with all others where they are many."""
+    many = len(positions[0]) > MANY * tile.scores.numel()
+    return _from_blocks(tile, positions) if many else _listed(work, tile, positions)
+
+
+def _from_blocks(tile: Tile, positions: Positions) -> np.ndarray:
+    rows, columns = positions
+    found = np.empty(len(rows), np.float32)
+    for start in range(0, len(tile.probe_units), BLOCK_ROWS):
+        here = (rows >= start) & (rows < start + BLOCK_ROWS)
+        scores = score_block(tile.probe_units[start : start + BLOCK_ROWS], tile.gallery_units)
+        found[here] = scores[rows[here] - start, columns[here]]
+    return found
+
+
+def _listed(work: Work, tile: Tile, positions: Positions) -> np.ndarray:
+    found = [np.empty(0, np.float32)]
+    for start in range(0, len(positions[0]), LISTED):
+        rows, columns = (part[start : start + LISTED] for part in positions)
+        found.append((_compiled_scores if work.long else listed_scores)(tile.probe_units[rows], tile.gallery_units[columns]))
+    return np.concatenate(found)
+
+
+def _compiled_scores(units_a: np.ndarray, units_b: np.ndarray) -> np.ndarray:
+    """`listed_scores`, in one shape, so that it is compiled once."""
+    padded = (torch.from_numpy(np.resize(units, (LISTED, units.shape[1]))) for units in (units_a, units_b))
+    return once_rounded(_compiled_sums(*padded).numpy()[: len(units_a)], units_a, units_b)
+
+
+def _count_genuine(work: Work, tile: Tile, genuine: Tally) -> None:
+    rows, columns = tile.same_label
+    if len(rows):
+        counted = ~_same_group(work.problem, tile, tile.same_label)
+        genuine.add(canonical(work, tile, (rows[counted], columns[counted])))
+
+
+def _count_peaks(work: Work, tile: Tile, impostor: Tally) -> None:
+    low = work.screen.rounded(work.bands[work.dense].low - tile.error)
+    found = _impostors(work.problem, tile, _peaks(tile.scores, low))
+    for number in range(work.dense, len(work.bands)):
+        certain = work.screen.rounded(work.bands[number].high + tile.error)
+        impostor.add_above(number, int(np.count_nonzero(found.screened > certain)))
+        _count_unsure(work, tile, impostor, number, found)
+
+
+def _count_dense(work: Work, tile: Tile, impostor: Tally) -> None:
+    bands = work.bands[: work.dense]
+    lowest = [work.screen.rounded(band.low - tile.error) for band in bands]
+    certain = [work.screen.rounded(band.high + tile.error) for band in bands]
+    above, near = (_compiled_pass if work.long else pass_over)(tile.scores, torch.tensor(lowest), torch.tensor(certain))
+    not_impostors = _screened(tile, _not_impostors(work.problem, tile))
+    found = _impostors(work.problem, tile, np.flatnonzero(near.numpy()))
+    for number, level in enumerate(certain):
+        counted = int(above[number].to(torch.int64).sum()) - int(np.count_nonzero(not_impostors > level))
+        impostor.add_above(number, counted)
+        _count_unsure(work, tile, impostor, number, found)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Impostors of a tile that are of interest: where they are, and their screened scores float32 (n,)."""
+
+    positions: Positions
+    screened: np.ndarray
+
+
+def _count_unsure(work: Work, tile: Tile, impostor: Tally, number: int, found: _Found) -> None:
+    """Score canonically what may lie in a band or on either side of its high end."""
+    band, screen = work.bands[number], work.screen
+    unsure = found.screened >= screen.rounded(band.low - tile.error)
+    unsure &= found.screened <= screen.rounded(band.high + tile.error)
+    rows, columns = found.positions
+    scores = canonical(work, tile, (rows[unsure], columns[unsure]))
+    impostor.add_above(number, int(np.count_nonzero(scores >= np.float32(band.high))))
+    impostor.add_inside(number, scores)
+
+
+def _peaks(scores: Tensor, low: float) -> np.ndarray:
+    """Where, in the flat tile, scores are at or above ``low``: a fast pass over segments, then a look at those that reach it."""
+    flat = scores.view(-1)
+    whole = flat[: len(flat) // SEGMENT * SEGMENT].view(-1, SEGMENT)
+    segments = (whole.amax(dim=1) >= low).nonzero().squeeze(1)
+    inside, column = (whole[segments] >= low).nonzero(as_tuple=True)
+    rest = (flat[whole.numel() :] >= low).nonzero().squeeze(1) + whole.numel()
+    return torch.cat([segments[inside] * SEGMENT + column, rest]).numpy()
+
+
+def _impostors(problem: Comparison, tile: Tile, places: np.ndarray) -> _Found:
+    """The impostors at ``places`` of the flat tile."""
+    rows, columns = np.divmod(places, tile.scores.shape[1])
+    screened = _screened(tile, (rows, columns))
+    kept = ~(_same_label(problem, tile, (rows, columns)) | _same_group(problem, tile, (rows, columns))) & (screened > BLANK)
+    return _Found((rows[kept], columns[kept]), screened[kept])
+
+
+def _not_impostors(problem: Comparison, tile: Tile) -> Positions:
+    """Genuine and excluded comparisons of a tile, each once."""
+    once = ~_same_group(problem, tile, tile.same_label)
+    rows, columns = (np.concatenate([a[once], b]) for a, b in zip(tile.same_label, tile.same_group, strict=True))
+    return rows, columns
+
+
+def _screened(tile: Tile, positions: Positions) -> np.ndarray:
+    rows, columns = (torch.from_numpy(part) for part in positions)
+    return tile.scores[rows, columns].float().numpy()
+
+
+def _same_label(problem: Comparison, tile: Tile, positions: Positions) -> np.ndarray:
+    return _agree(problem.probes.labels[tile.rows][positions[0]], problem.gallery.labels[tile.columns][positions[1]])
+
+
+def _same_group(problem: Comparison, tile: Tile, positions: Positions) -> np.ndarray:
+    return _agree(problem.probes.groups[tile.rows][positions[0]], problem.gallery.groups[tile.columns][positions[1]])
+
+
+def _agree(codes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    return (codes == others) & (codes >= 0)

@@ -1,0 +1,212 @@
+"""One pass over all comparisons: jobs of some seconds, on one process or several, merged, saved, and taken up again after a kill."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import groupby
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from orthodrome.evaluation.streaming.counting import Work, count_tile
+from orthodrome.evaluation.streaming.sides import Side
+from orthodrome.evaluation.streaming.tallies import Tally
+from orthodrome.evaluation.streaming.tiles import Plan, Unit, tiles_of
+from orthodrome.files import write_file
+from orthodrome.types import InputError
+
+Progress = Callable[[int, int], None]
+"""Comparisons done, and all."""
+
+JOB = 2**32
+"""Comparisons of a job, the least that is saved or handed to a process: some ten or twenty seconds."""
+
+SAVE_SECONDS = 30.0
+
+
+@dataclass
+class Counted:
+    """What a pass has found so far: both tallies, and which units are done, bool (units,)."""
+
+    genuine: Tally
+    impostor: Tally
+    done: np.ndarray
+
+    def merge(self, genuine: Tally, impostor: Tally, units: Sequence[int]) -> None:
+        """Add the tallies of ``units``, which were not done."""
+        self.genuine.merge(genuine)
+        self.impostor.merge(impostor)
+        self.done[list(units)] = True
+
+
+def run_pass(work: Work, cut: Plan, workers: int = 1, state: Path | None = None, progress: Progress | None = None) -> Counted:
+    """Count every unit of ``cut`` that ``state`` does not hold already. Interrupted or killed, it loses the jobs under way.
+
+    Raises InputError where ``state`` is of another comparison or cannot be read or written.
+    """
+    found = Counted(Tally(work.bands), Tally(work.bands), np.zeros(len(cut.units), dtype=bool))
+    if state and state.exists():
+        _resume(state, work, found)
+    sizes = np.array([_size(unit) for unit in cut.units], dtype=np.int64)
+    saved = time.monotonic()
+    report = progress or (lambda done, total: None)
+    report(int(sizes[found.done].sum()), int(sizes.sum()))
+    try:
+        for job, genuine, impostor in _results(work, cut, _jobs(cut, found.done, sizes, workers), workers):
+            found.merge(genuine, impostor, job)
+            report(int(sizes[found.done].sum()), int(sizes.sum()))
+            if state and time.monotonic() - saved > SAVE_SECONDS:
+                _save(state, work, found)
+                saved = time.monotonic()
+    except BaseException:
+        if state:
+            _save(state, work, found)
+        raise
+    if state:
+        state.unlink(missing_ok=True)
+    return found
+
+
+def _size(unit: Unit) -> int:
+    return (unit[0].stop - unit[0].start) * (unit[1].stop - unit[1].start)
+
+
+def _jobs(cut: Plan, done: np.ndarray, sizes: np.ndarray, workers: int) -> list[list[int]]:
+    """What is left to do: runs of units that share their probes, of up to :data:`JOB` comparisons, and enough for every worker."""
+    left = np.flatnonzero(~done)
+    target = min(JOB, int(sizes[left].sum()) // (4 * workers) if workers > 1 else JOB)
+    jobs: list[list[int]] = []
+    for _, run in groupby(left.tolist(), key=lambda number: cut.units[number][0].start):
+        job: list[int] = []
+        for number in run:
+            if job and sizes[[*job, number]].sum() > target:
+                jobs.append(job)
+                job = []
+            job.append(number)
+        jobs.append(job)
+    return jobs
+
+
+def _results(work: Work, cut: Plan, jobs: list[list[int]], workers: int) -> Iterator[tuple[list[int], Tally, Tally]]:
+    """Each job with its tallies, in any order."""
+    if workers == 1:
+        for job in jobs:
+            yield job, *_count(work, [cut.units[number] for number in job])
+        return
+    threads = max(1, torch.get_num_threads() // workers)
+    with (
+        _portable(work) as portable,
+        ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start, initargs=(portable, threads)) as processes,
+    ):
+        waiting = {processes.submit(_count_there, [cut.units[number] for number in job]): job for job in jobs}
+        while waiting:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                yield waiting.pop(future), *future.result()
+
+
+def _count(work: Work, units: Sequence[Unit]) -> tuple[Tally, Tally]:
+    genuine, impostor = Tally(work.bands), Tally(work.bands)
+    for tiles in tiles_of(work.problem, work.screen, units):
+        for tile in tiles:
+            count_tile(work, tile, genuine, impostor)
+    return genuine, impostor
+
+
+# ------------------------------------------------------------------------------------------------------ other processes
+
+
+@dataclass(frozen=True)
+class _File:
+    """An array that other processes map into their memory."""
+
+    path: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    offset: int
+
+    def open(self) -> np.ndarray:
+        return np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+
+
+@contextmanager
+def _portable(work: Work) -> Iterator[Work]:
+    """``work`` with its embeddings as files, written where they are not mapped from one already."""
+    with tempfile.TemporaryDirectory() as folder:
+        probes = _as_file(work.problem.probes, Path(folder, "probes"))
+        gallery = probes if work.problem.within else _as_file(work.problem.gallery, Path(folder, "gallery"))
+        yield replace(work, problem=replace(work.problem, probes=probes, gallery=gallery))
+
+
+def _as_file(side: Side, path: Path) -> Side:
+    vectors = side.vectors
+    if (
+        isinstance(vectors, np.memmap) and vectors.filename and not isinstance(vectors.base, np.ndarray)
+    ):  # the file, not a view of it
+        file = _File(str(vectors.filename), vectors.dtype, vectors.shape, vectors.offset)
+    else:
+        np.ascontiguousarray(vectors).tofile(path)
+        file = _File(str(path), vectors.dtype, vectors.shape, 0)
+    return replace(side, vectors=file)  # type: ignore[arg-type]  # opened by `_start`
+
+
+_work: Work
+
+
+def _start(work: Work, threads: int) -> None:
+    """In a worker process, once."""
+    global _work
+    torch.set_num_threads(threads)
+    problem = work.problem
+    probes = replace(problem.probes, vectors=problem.probes.vectors.open())  # type: ignore[attr-defined]
+    gallery = probes if problem.within else replace(problem.gallery, vectors=problem.gallery.vectors.open())  # type: ignore[attr-defined]
+    _work = replace(work, problem=replace(problem, probes=probes, gallery=gallery))
+
+
+def _count_there(units: Sequence[Unit]) -> tuple[Tally, Tally]:
+    return _count(_work, units)
+
+
+# ------------------------------------------------------------------------------------------------------- state on disk
+
+
+def _save(path: Path, work: Work, found: Counted) -> None:
+    arrays: dict[str, Any] = {f"genuine_{name}": array for name, array in found.genuine.arrays().items()}
+    arrays |= {f"impostor_{name}": array for name, array in found.impostor.arrays().items()}
+    arrays |= {"mark": np.array(_mark(work)), "done": found.done}
+    write_file(path, lambda file: np.savez(file, **arrays))
+
+
+def _resume(path: Path, work: Work, found: Counted) -> None:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise InputError(f"{path}: cannot be read as the state of a comparison: {error}; delete it to start anew") from None
+    if str(arrays.get("mark")) != _mark(work) or arrays["done"].shape != found.done.shape:
+        raise InputError(
+            f"{path}: the state of another comparison (embeddings, labels, groups or FARs differ); delete it or name another"
+        )
+    found.done[:] = arrays["done"]
+    for name, tally in (("genuine_", found.genuine), ("impostor_", found.impostor)):
+        tally.take({key.removeprefix(name): array for key, array in arrays.items() if key.startswith(name)})
+
+
+def _mark(work: Work) -> str:
+    """A digest of what is compared and counted: labels and groups in full, of the embeddings about a thousand rows a side."""
+    problem = work.problem
+    digest = hashlib.sha256(f"{problem.within} {problem.dimension} {work.bands}".encode())
+    for side in (problem.probes, problem.gallery):
+        rows = np.ascontiguousarray(side.vectors[:: max(1, len(side) // 1000)])
+        for array in (side.labels, side.groups, rows):
+            digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,320 @@
+"""All comparisons, streamed: every count is that of brute force on canonical scores, whatever the screen, the tiles or the processes."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orthodrome.evaluation import canonical_scores, compare_all, equal_error_rate, pair_scores, streaming_memory, tar_at_far
+from orthodrome.evaluation.scores import score_block, unit_vectors
+from orthodrome.evaluation.streaming import compare, passes, pilot, tiles
+from orthodrome.evaluation.streaming.screens import BFLOAT16, FLOAT32, bound, holds
+from orthodrome.types import InputError
+
+FARS = (1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0)
+
+
+def people(seed: int, count: int, dimension: int, classes: int, coarse: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy points around centres; ``coarse`` ones lie on a grid, so that many scores tie."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, classes, count)
+    vectors = generator.normal(size=(classes, dimension))[labels] + 1.5 * generator.normal(size=(count, dimension))
+    return (np.round(vectors) if coarse else vectors).astype(np.float32) + np.float32(0.25), labels
+
+
+def brute_force(probes: np.ndarray, labels: np.ndarray, gallery: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    scores = score_block(unit_vectors(probes), unit_vectors(gallery))
+    same = labels[:, None] == others
+    return scores[same], scores[~same]
+
+
+def assert_same_counts(found: Any, genuine: np.ndarray, impostor: np.ndarray, fars: tuple[float, ...] = FARS) -> None:
+    for ours, theirs in zip(found.rows, tar_at_far(genuine, impostor, fars), strict=True):
+        for name in ("far", "threshold", "accepted_genuine", "genuine", "accepted_impostor", "impostor", "tar", "warning"):
+            assert getattr(ours, name) == getattr(theirs, name), name
+    for threshold, genuines, impostors in zip(
+        found.roc.thresholds, found.roc.accepted_genuine, found.roc.accepted_impostor, strict=True
+    ):
+        assert genuines == np.count_nonzero(genuine >= np.float32(threshold))
+        assert impostors == np.count_nonzero(impostor >= np.float32(threshold))
+
+
+@pytest.fixture
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles of 64 × 96 and panels of 128 probes, so that small sets have many, with ragged ends."""
+    monkeypatch.setattr(tiles, "TILE_ROWS", 64)
+    monkeypatch.setattr(tiles, "TILE_COLUMNS", 96)
+    monkeypatch.setattr(tiles, "PANEL_BYTES", 128 * 8 * 16)
+
+
+@pytest.mark.parametrize("screen", ["fp32", "bf16", "auto"])
+def test_within_one_set(screen: str, small_tiles: None) -> None:
+    vectors, labels = people(0, 431, 16, 30)
+    every = pair_scores(vectors, labels)
+    found = compare_all(vectors, labels, fars=FARS, roc=True, screen=screen)
+    assert_same_counts(found, every.scores[every.same], every.scores[~every.same])
+    eer = equal_error_rate(every.scores[every.same], every.scores[~every.same])
+    assert found.eer is not None
+    assert found.eer.rate == pytest.approx(eer.rate, rel=1e-12)
+    assert (found.eer.threshold, found.eer.far, found.eer.frr) == (eer.threshold, eer.far, eer.frr)
+    assert found.counts.counted == len(every)
+
+
+@pytest.mark.parametrize("screen", ["fp32", "bf16"])
+def test_probes_against_a_gallery(screen: str, small_tiles: None) -> None:
+    probes, labels = people(1, 200, 16, 20)
+    gallery, others = people(2, 333, 16, 40)
+    found = compare_all(probes, labels, gallery, others, FARS, roc=True, screen=screen)
+    assert_same_counts(found, *brute_force(probes, labels, gallery, others))
+
+
+def test_planted_ties_at_the_threshold_are_counted(small_tiles: None) -> None:
+    """Half of all comparisons have one of a handful of scores: a rule that is off by one rounding would move thousands."""
+    generator = np.random.default_rng(3)
+    vectors = generator.choice([-1.0, 1.0], size=(300, 8)).astype(np.float32)
+    labels = np.arange(300) // 2
+    every = pair_scores(vectors, labels)
+    for screen in ("fp32", "bf16"):
+        found = compare_all(vectors, labels, fars=FARS, roc=True, screen=screen)
+        assert_same_counts(found, every.scores[every.same], every.scores[~every.same])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    count=st.integers(12, 90),
+    dimension=st.integers(1, 9),
+    classes=st.integers(2, 9),
+    coarse=st.booleans(),
+    screen=st.sampled_from(["fp32", "bf16"]),
+)
+def test_any_small_set(seed: int, count: int, dimension: int, classes: int, coarse: bool, screen: str) -> None:
+    vectors, labels = people(seed, count, dimension, classes, coarse)
+    labels[:2], labels[2:4] = 0, 1
+    every = pair_scores(vectors, labels)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "TILE_ROWS", 16)
+        patch.setattr(tiles, "TILE_COLUMNS", 24)
+        found = compare_all(vectors, labels, fars=(0.1, 1.0), screen=screen, roc=True)
+    assert_same_counts(found, every.scores[every.same], every.scores[~every.same], (0.1, 1.0))
+
+
+def test_the_cut_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, labels = people(4, 500, 24, 25)
+    found = []
+    for rows, columns in ((64, 64), (96, 160), (1024, 4096)):
+        monkeypatch.setattr(tiles, "TILE_ROWS", rows)
+        monkeypatch.setattr(tiles, "TILE_COLUMNS", columns)
+        result = compare_all(vectors, labels, fars=FARS, roc=True)
+        found.append((result.rows, result.eer, [array.tolist() for array in vars(result.roc).values()]))
+    assert found[0] == found[1] == found[2]
+
+
+def test_processes_do_not_matter(small_tiles: None, tmp_path: Path) -> None:
+    vectors, labels = people(5, 400, 16, 40)
+    mapped = np.lib.format.open_memmap(tmp_path / "vectors.npy", "w+", np.float32, vectors.shape)
+    mapped[:] = vectors
+    one = compare_all(vectors, labels, fars=FARS, roc=True)
+    two = compare_all(mapped, labels, fars=FARS, roc=True, workers=2)
+    assert one.rows == two.rows
+    assert one.eer == two.eer
+
+
+def test_groups_are_left_out(small_tiles: None) -> None:
+    """Frames of one video are not compared with each other, whether of one person or of two."""
+    probes, labels = people(6, 150, 12, 10)
+    gallery, others = people(7, 210, 12, 10)
+    generator = np.random.default_rng(8)
+    groups, other_groups = generator.integers(-1, 12, 150), generator.integers(-1, 12, 210)
+    scores = score_block(unit_vectors(probes), unit_vectors(gallery))
+    left_out = (groups[:, None] == other_groups) & (groups[:, None] >= 0)
+    same = labels[:, None] == others
+    found = compare_all(probes, labels, gallery, others, FARS, probe_groups=groups, gallery_groups=other_groups, roc=True)
+    assert found.counts.excluded == left_out.sum()
+    assert_same_counts(found, scores[same & ~left_out], scores[~same & ~left_out])
+
+
+def test_distractors_are_unlike_everyone(small_tiles: None) -> None:
+    probes, labels = people(9, 100, 12, 10)
+    gallery, others = people(10, 150, 12, 10)
+    others[50:] = -1
+    found = compare_all(probes, labels, gallery, others, (1e-3, 0.1))
+    assert_same_counts(found, *brute_force(probes, labels, gallery, np.where(others < 0, -2, others)), (1e-3, 0.1))
+
+
+def test_a_band_that_missed_is_widened(monkeypatch: pytest.MonkeyPatch, small_tiles: None) -> None:
+    """With a pilot that sees next to nothing the first bands are wrong; the answer is not."""
+    monkeypatch.setattr(compare, "DEVIATIONS", 0.0)
+    monkeypatch.setattr(pilot, "SAMPLE", (100, 100))
+    vectors, labels = people(11, 300, 16, 30, coarse=False)
+    every = pair_scores(vectors, labels)
+    found = compare_all(vectors, labels, fars=FARS, roc=True)
+    assert_same_counts(found, every.scores[every.same], every.scores[~every.same])
+    assert "1 pass" not in found.notes[0]
+
+
+def test_the_first_bands_nearly_always_hold() -> None:
+    vectors, labels = people(12, 3000, 32, 300, coarse=False)
+    found = compare_all(vectors, labels, fars=(1e-5, 1e-4, 1e-3), roc=True)
+    assert "1 pass" in found.notes[0]
+
+
+@pytest.mark.parametrize("screen", [FLOAT32, BFLOAT16], ids=lambda screen: screen.name)
+@pytest.mark.parametrize("dimension", [3, 128, 512])
+def test_screens_keep_their_bound(screen: Any, dimension: int) -> None:
+    generator = np.random.default_rng(13)
+    rows, columns = (unit_vectors(generator.normal(size=(size, dimension)) ** 3) for size in (200, 300))
+    assert holds(screen, rows, np.concatenate([columns, rows]))
+
+
+def test_the_bound_is_not_met_by_chance() -> None:
+    """Products rounded to bfloat16 break the bound of float32, so the check can fail."""
+    generator = np.random.default_rng(14)
+    units = unit_vectors(generator.normal(size=(300, 64)))
+    panel = FLOAT32.panel(units)
+    rounded = torch.from_numpy(units).bfloat16().float()
+    off = (rounded @ rounded.T - torch.from_numpy(score_block(units, units))).abs().max()
+    assert float(off) > 10 * bound(panel, panel)
+
+
+def test_closed_form_on_the_sphere() -> None:
+    """Cosines of uniform unit vectors in D dimensions: (1 + s)/2 follows a Beta law, so the threshold of a FAR is known."""
+    from scipy.stats import beta
+
+    dimension, count = 8, 4000
+    vectors = np.random.default_rng(15).normal(size=(count, dimension)).astype(np.float32)
+    labels = np.arange(count) // 2
+    for row in compare_all(vectors, labels, fars=(1e-4, 1e-3, 1e-2, 0.1)).rows:
+        law = beta((dimension - 1) / 2, (dimension - 1) / 2)
+        assert law.sf((1 + row.threshold) / 2) == pytest.approx(row.far, rel=0.12)
+
+
+INTERRUPTED = """
+import sys
+import numpy as np
+from orthodrome.evaluation import compare_all
+from orthodrome.evaluation.streaming import passes, tiles
+tiles.TILE_ROWS, tiles.TILE_COLUMNS, passes.JOB, passes.SAVE_SECONDS = 64, 64, 1, 0.0
+data = np.load(sys.argv[1])
+def progress(done, total):
+    print(done, total, flush=True)
+    if done > total // 3:
+        __import__("time").sleep(60)
+compare_all(data["vectors"], data["labels"], fars=(1e-3, 1e-2), roc=True, state=sys.argv[2], progress=progress)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_count_goes_on(how: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, labels = people(16, 600, 16, 60)
+    np.savez(tmp_path / "set.npz", vectors=vectors, labels=labels)
+    state = tmp_path / "state.npz"
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path / "set.npz"), str(state)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        done, total = map(int, line.split())
+        if done > total // 3:
+            break
+    time.sleep(0.2)
+    process.send_signal(how)
+    process.wait(timeout=30)
+    assert state.exists()
+    monkeypatch.setattr(tiles, "TILE_ROWS", 64)
+    monkeypatch.setattr(tiles, "TILE_COLUMNS", 64)
+    steps: list[int] = []
+    found = compare_all(
+        vectors, labels, fars=(1e-3, 1e-2), roc=True, state=state, progress=lambda done, total: steps.append(done)
+    )
+    assert steps[0] > 0
+    assert found.rows == compare_all(vectors, labels, fars=(1e-3, 1e-2), roc=True).rows
+    assert not state.exists()
+
+
+def test_a_state_of_another_comparison_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_tiles: None) -> None:
+    monkeypatch.setattr(passes, "JOB", 1)
+    vectors, labels = people(17, 300, 16, 30)
+    state = tmp_path / "state.npz"
+
+    def interrupt(done: int, total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare_all(vectors, labels, fars=(1e-2,), state=state, progress=interrupt)
+    with pytest.raises(InputError, match="state of another comparison"):
+        compare_all(vectors + 1, labels, fars=(1e-2,), state=state)
+    state.write_bytes(b"no archive")
+    with pytest.raises(InputError, match="cannot be read as the state"):
+        compare_all(vectors, labels, fars=(1e-2,), state=state)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fars": (1e-9,)}, "needs ≥ 1/FAR"),
+        ({"fars": ()}, "nothing is asked for"),
+        ({"probe_labels": np.zeros(60, int)}, "genuine and impostor comparisons"),
+        ({"probe_labels": np.arange(60)}, "genuine and impostor comparisons"),
+        ({"probe_labels": np.arange(59)}, r"shape \(60,\)"),
+        ({"probe_labels": np.full(60, -1)}, "unlike everyone"),
+        ({"screen": "fp64"}, "unknown screen"),
+        ({"workers": 0}, "workers must be at least 1"),
+        ({"gallery_labels": np.arange(60)}, "need a gallery"),
+        ({"gallery": np.ones((5, 3)), "gallery_labels": np.arange(5)}, "one dimension"),
+        ({"gallery": np.ones((5, 8))}, "gallery_labels"),
+    ],
+)
+def test_bad_input(change: dict[str, Any], message: str) -> None:
+    vectors, labels = people(18, 60, 8, 6)
+    given: dict[str, Any] = {"probes": vectors, "probe_labels": labels, "fars": (0.1,)}
+    with pytest.raises(InputError, match=message):
+        compare_all(**{**given, **change})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+def test_the_row_of_a_bad_embedding_is_named(value: float) -> None:
+    vectors, labels = people(19, 60, 8, 6)
+    vectors[41] = value
+    with pytest.raises(InputError, match="row 41"):
+        compare_all(vectors, labels, fars=(0.1,))
+
+
+def test_all_scores_equal() -> None:
+    vectors, labels = np.ones((40, 4), np.float32), np.arange(40) // 4
+    found = compare_all(vectors, labels, fars=(0.1, 1.0), roc=True)
+    assert [row.accepted_impostor for row in found.rows] == [0, found.counts.impostor]
+    assert found.eer is not None
+    assert found.eer.rate == 0.5
+
+
+def test_memory_is_stated_and_bounded() -> None:
+    assert streaming_memory(512, 10**9) < 2**30
+    assert streaming_memory(512, 274_000) < 2**30
+
+
+def test_threshold_is_the_next_number_above_the_first_rejected_impostor() -> None:
+    """Worked out by hand: cosines 1, 0.6, 0 and −1 among four people in the plane."""
+    angle = math.acos(0.6)
+    vectors = np.array([[1, 0], [1, 0], [math.cos(angle), math.sin(angle)], [0, 1], [-1, 0]], np.float32)
+    (row,) = compare_all(vectors, np.array([0, 0, 1, 2, 3]), fars=(0.3,)).rows
+    scores = canonical_scores(vectors[[0, 1, 2]], vectors[[2, 2, 3]])
+    assert (row.accepted_impostor, row.impostor, row.tar) == (1, 9, 1.0)  # sin of the angle, 0.8, is the highest; then 0.6 twice
+    assert row.threshold == float(np.nextafter(scores[0], np.float32(np.inf)))
