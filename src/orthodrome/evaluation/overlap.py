@@ -11,7 +11,6 @@ import numpy as np
 
 from orthodrome.evaluation.listed import without_suffix
 from orthodrome.evaluation.scores import unit_vectors
-from orthodrome.evaluation.streaming.search import top_k
 from orthodrome.evaluation.templates import pool
 from orthodrome.types import EmbeddingSet, InputError
 
@@ -49,6 +48,8 @@ def overlap_by_embedding(
     those who are: the pairs have to be looked at. Result as `overlap_by_name`, each pair with its ``score``. Raises InputError where a
     set has no labels, or both are not from one model (dimensions differ).
     """
+    from orthodrome.evaluation.streaming import top_k  # imports torch
+
     names, vectors = zip(*(_templates(side, what) for side, what in ((train, "training"), (test, "test"))), strict=True)
     nearest = top_k(vectors[1], vectors[0], 1)
     scores, rows = nearest.scores[:, 0], nearest.rows[:, 0]

@@ -90,7 +90,7 @@ def scores_of_rows(units_a: np.ndarray, units_b: np.ndarray, rows_a: np.ndarray,
     scores = np.empty(len(rows_a), dtype=np.float32)
     for start in range(0, len(rows_a), step):
         chunk = slice(start, start + step)
-        scores[chunk] = unit_scores(units_a[rows_a[chunk]], units_b[rows_b[chunk]])
+        scores[chunk] = listed_scores(units_a[rows_a[chunk]], units_b[rows_b[chunk]])
     return scores
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from orthodrome.evaluation.scores import scores_of_rows, unit_vectors
-from orthodrome.evaluation.streaming.search import count_at_or_above, top_k
 from orthodrome.types import InputError
 
 NOT_ENROLLED = np.float32(-2.0)
@@ -54,6 +53,8 @@ def search_all(
     A probe whose label is not in the gallery is a non-mate, never an error. Raises InputError for labels of the wrong length or type,
     a probe of unknown person, and naming the row of an embedding that is zero, NaN or infinite.
     """
+    from orthodrome.evaluation.streaming import count_at_or_above, top_k  # imports torch
+
     probe_array, gallery_array = np.asarray(probes), np.asarray(gallery)
     people, mates = _labels(probe_labels, len(probe_array), "probe"), _labels(gallery_labels, len(gallery_array), "gallery")
     if failures < 0:

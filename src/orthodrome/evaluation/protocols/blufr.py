@@ -21,7 +21,6 @@ from orthodrome.evaluation.matlab import load_matlab, matlab_indices, matlab_str
 from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.roc import TarAtFar
 from orthodrome.evaluation.searches import search_all
-from orthodrome.evaluation.streaming import compare_all
 from orthodrome.types import EmbeddingSet, InputError, PathLike, Report
 
 FAR = 1e-3
@@ -135,6 +134,8 @@ def _used(lists: BlufrLists) -> list[str]:
 
 
 def _trial(vectors: np.ndarray, row: np.ndarray, labels: np.ndarray, trial: Trial) -> tuple[TarAtFar, OpenSetRate]:
+    from orthodrome.evaluation.streaming import compare_all  # imports torch
+
     pairs = compare_all(vectors[row[trial.test]], labels[trial.test], fars=(FAR,)).rows[0]
     sides = (vectors[row[trial.probes]], labels[trial.probes], vectors[row[trial.gallery]], labels[trial.gallery])
     return pairs, open_set(search_all(*sides), (SEARCH_FAR,))[0]

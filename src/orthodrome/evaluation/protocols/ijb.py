@@ -14,7 +14,7 @@ from orthodrome.evaluation.listed import find_images, match_rows, text_lines, wi
 from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.resolution import possible_fars
 from orthodrome.evaluation.roc import roc_summary
-from orthodrome.evaluation.scores import scores_of_rows, unit_vectors
+from orthodrome.evaluation.scores import scores_of_rows, unit_vectors, usable
 from orthodrome.evaluation.templates import WEIGHTINGS, pool
 from orthodrome.types import EmbeddingSet, InputError, PathLike, Report
 
@@ -136,7 +136,7 @@ def identify_templates(embeddings: EmbeddingSet, lists: Identification, *, proto
 
 def _templates(embeddings: EmbeddingSet, faces: Faces, weighting: str) -> tuple[np.ndarray, np.ndarray]:
     rows = match_rows(embeddings, faces.ids, faces.where)
-    unit_vectors(embeddings.vectors, embeddings.ids)  # a zero or NaN embedding is named here, before it hides in a template
+    usable(embeddings.vectors, embeddings.ids)  # a zero or NaN embedding is named here, before it hides in a template
     return pool(WEIGHTINGS.get(weighting)(embeddings.vectors[rows], faces.scores), faces.templates, faces.media)
 
 

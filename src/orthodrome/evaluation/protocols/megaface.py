@@ -24,7 +24,6 @@ from orthodrome.evaluation.resolution import possible_fars, small_counts_warning
 from orthodrome.evaluation.roc import TarAtFar
 from orthodrome.evaluation.scores import scores_of_rows, unit_vectors
 from orthodrome.evaluation.searches import matching_rows
-from orthodrome.evaluation.streaming import compare_all, top_k
 from orthodrome.types import EmbeddingSet, InputError, PathLike, Report
 
 FAR = 1e-6
@@ -129,6 +128,8 @@ def verification_rows(genuine: np.ndarray, probes: np.ndarray, distractors: np.n
     All probes are strangers to all distractors, and `compare_all` counts only where somebody is genuine: the first probe is compared
     with itself besides, kept from the other probes by a group of theirs. That changes no impostor.
     """
+    from orthodrome.evaluation.streaming import compare_all  # imports torch
+
     impostors = len(probes) * len(distractors)
     fars = (FAR,) if FAR * impostors >= 1 else possible_fars(impostors)[-1:]
     if not fars:
@@ -175,6 +176,8 @@ def _with_genuine(row: TarAtFar, genuine: np.ndarray) -> TarAtFar:
 
 def _highest(probes: np.ndarray, distractors: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
     """The highest score of each probe among the first ``size`` distractors: (P, sizes); each distractor is met once."""
+    from orthodrome.evaluation.streaming import top_k  # imports torch
+
     starts = (0, *sizes[:-1])
     parts = [top_k(probes, distractors[start:end], 1).scores for start, end in zip(starts, sizes, strict=True)]
     return np.maximum.accumulate(np.concatenate(parts, axis=1), axis=1)

@@ -16,7 +16,6 @@ from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.protocols.search_lists import Listed, SearchLists, SearchSides, read_search_lists, search_sides
 from orthodrome.evaluation.resolution import possible_fars
 from orthodrome.evaluation.searches import Searches, matching_rows, search_all
-from orthodrome.evaluation.streaming import compare_all, count_at_or_above
 from orthodrome.types import EmbeddingSet, InputError, PathLike, Report
 
 TRILLION_FAR = 1e-9
@@ -41,6 +40,8 @@ def identify_tinyface(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
 
 def identify_at_scale(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     """Trillion-Pairs-style: TPIR at FPIR 10⁻³, and TAR of all probes × all gallery at FAR 10⁻⁹, or at the lowest that can be resolved."""
+    from orthodrome.evaluation.streaming import compare_all  # imports torch
+
     sides = search_sides(embeddings, lists)
     metrics = _search(sides, (1,), (TRILLION_FPIR,))
     gallery = np.concatenate([sides.gallery, sides.distractors])
@@ -98,6 +99,8 @@ def _search(sides: SearchSides, ranks: Sequence[int], fpirs: Sequence[float]) ->
 
 def _by_distractors(sides: SearchSides, searches: Searches) -> list[dict[str, Any]]:
     """Rank 1 among the gallery and the first 10, 100, … distractors of their list, in one pass over them."""
+    from orthodrome.evaluation.streaming import count_at_or_above  # imports torch
+
     sizes = growing_sizes(len(sides.distractors))
     if not sizes:
         return []
