@@ -2,8 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from orthodrome.evaluation.det import det_curve, fnmr_at_fmr
+from orthodrome.evaluation.fairness import FairnessReport, fairness
 from orthodrome.evaluation.folds import FoldResult, deal_folds
+from orthodrome.evaluation.identification import IdentificationReport, identification
 from orthodrome.evaluation.intervals import bootstrap_by_identity, wilson
+from orthodrome.evaluation.overlap import overlap_by_embedding, overlap_by_name
 from orthodrome.evaluation.pairs import ImageId, Pairs, read_pairs, resolve_pairs
 from orthodrome.evaluation.protocols import PROTOCOLS, EvaluationProtocol
 from orthodrome.evaluation.report import Written, summary_rows, write_comparison, write_report
@@ -42,7 +46,9 @@ __all__ = [
     "Comparisons",
     "EqualErrorRate",
     "EvaluationProtocol",
+    "FairnessReport",
     "FoldResult",
+    "IdentificationReport",
     "ImageId",
     "Pairs",
     "RocCurve",
@@ -55,7 +61,13 @@ __all__ = [
     "canonical_scores",
     "compare_all",
     "deal_folds",
+    "det_curve",
     "equal_error_rate",
+    "fairness",
+    "fnmr_at_fmr",
+    "identification",
+    "overlap_by_embedding",
+    "overlap_by_name",
     "pair_scores",
     "read_pairs",
     "resolve_pairs",

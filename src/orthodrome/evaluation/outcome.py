@@ -117,6 +117,10 @@ def _failures(count: int) -> Iterator[str]:
     yield f"failures to enrol {count:,}"
 
 
+def _unresolved(text: str) -> Iterator[str]:
+    yield text
+
+
 def _compatibility(found: Mapping[str, Any]) -> Iterator[str]:
     yield found["text"]
 
@@ -137,6 +141,7 @@ LINES: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "trials": _trials,
     "mean_over_galleries": _galleries,
     "fairness": _fairness,
+    "unresolved": _unresolved,
     "failures_to_enrol": _failures,
     "overlap": _overlap,
     "compatibility": _compatibility,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ TINYFACE_RANKS = (1, 5, 20)
 def identify(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     """CMC and open set of the listed probes against gallery and distractors, and rank 1 at a growing number of distractors."""
     sides = search_sides(embeddings, lists)
-    return Outcome(Report("identification", "identification", _search(sides, RANKS, FPIRS), {}, CONVENTIONS))
+    metrics = _search(sides, RANKS, FPIRS)
+    return Outcome(Report("identification", "identification", metrics, {}, _notes(metrics)))
 
 
 def identify_tinyface(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
@@ -35,7 +36,7 @@ def identify_tinyface(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     metrics = _search(sides, TINYFACE_RANKS, ())
     alone = _search(replace(sides, distractors=sides.distractors[:0]), TINYFACE_RANKS, ())
     title = f"TinyFace identification, {len(lists.distractors):,} distractors"
-    return Outcome(Report("tinyface", title, {**metrics, "variants": {"without distractors": alone}}, {}, CONVENTIONS))
+    return Outcome(Report("tinyface", title, {**metrics, "variants": {"without distractors": alone}}, {}, _notes(metrics)))
 
 
 def identify_at_scale(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
@@ -53,7 +54,7 @@ def identify_at_scale(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     metrics["counts"] = {"genuine": len(labels) * len(sides.probes) - impostors, "impostor": impostors}
     note = f"FAR {TRILLION_FAR:g} needs 10⁹ impostor comparisons; these lists make {impostors:,}."
     title = "Trillion-Pairs-style identification and verification"
-    return Outcome(Report("trillion-pairs", title, metrics, {}, (*CONVENTIONS, note)))
+    return Outcome(Report("trillion-pairs", title, metrics, {}, (*_notes(metrics), note)))
 
 
 def read_tinyface(path: PathLike) -> SearchLists:
@@ -95,6 +96,11 @@ def _search(sides: SearchSides, ranks: Sequence[int], fpirs: Sequence[float]) ->
             f"FPIR {', '.join(left_out)}: more non-mated searches are needed than {len(searches.stranger_scores):,}"
         )
     return metrics
+
+
+def _notes(metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    """The conventions, and what could not be resolved."""
+    return (*CONVENTIONS, *((f"{metrics['unresolved']}.",) if "unresolved" in metrics else ()))
 
 
 def _by_distractors(sides: SearchSides, searches: Searches) -> list[dict[str, Any]]:
