@@ -194,3 +194,12 @@ def test_intervals_by_identity_move_all_searches_of_a_person_together() -> None:
     assert spread is not None
     assert (spread.low, spread.high) == (0.0, 1.0)
     assert report.rank(1).interval.low > 0.3
+
+
+def test_a_rate_of_one_has_wilsons_interval_not_a_bootstrap_of_no_width() -> None:
+    probes = np.array([angle(1), angle(41), angle(200), angle(201)])
+    report = identification(probes, np.array([1, 2, 8, 9]), GALLERY, GALLERY_LABELS, ranks=(1,), fpirs=(0.5,))
+    assert report.rank(1).by_identity is None
+    assert report.rank(1).interval.low < 1
+    assert report.open_set[0].tpir == 1.0
+    assert report.open_set[0].interval.low < 1

@@ -175,10 +175,9 @@ def rates(hits: np.ndarray, people: np.ndarray) -> list[tuple[float, int, int, I
     A rate of 0 or 1 has no bootstrap: every resample repeats it, which would be an interval of no width.
     """
     counts, total = hits.sum(axis=0).tolist(), len(hits)
-    by_identity = rates_by_identity(hits, people) or (None,) * len(counts)
-    return [
-        (count / total, count, total, wilson(count, total), spread) for count, spread in zip(counts, by_identity, strict=True)
-    ]
+    found = rates_by_identity(hits, people) or (None,) * len(counts)
+    spreads = [None if count in (0, total) else spread for count, spread in zip(counts, found, strict=True)]
+    return [(count / total, count, total, wilson(count, total), spread) for count, spread in zip(counts, spreads, strict=True)]
 
 
 def open_set(searches: Searches, fpirs: Sequence[Rate] = FPIRS) -> tuple[OpenSetRate, ...]:
