@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from orthodrome.evaluation.intervals import wilson
+from orthodrome.evaluation.identification import rates
 from orthodrome.evaluation.listed import find_images, match_rows, text_lines, without_suffix
 from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.protocols.search import distractor_rows, growing_sizes
@@ -91,7 +91,8 @@ def evaluate_megaface(embeddings: EmbeddingSet, lists: MegafaceLists) -> Result:
     notes = (
         "Rank 1: the planted image of the probe's person scores above every distractor; a tie counts against the probe. Every ordered "
         "pair of two images of one person is a search.",
-        "TAR@FAR: genuine are the pairs of two probes of one person, impostor all pairs of a probe and a distractor; per comparison.",
+        "TAR@FAR: genuine are the pairs of two probes of one person, impostor all pairs of a probe and a distractor; per comparison. "
+        "Its interval, by identity, keeps the threshold.",
         "raw: every image. dropped: noisy probes and distractors left out. insightface-refined: noisy distractors left out, features of "
         "noisy probes replaced by the mean of their person's clean ones, which uses the labels of the test (without insightface's random "
         "± 0.001).",
@@ -114,7 +115,7 @@ def measure(probes: np.ndarray, labels: np.ndarray, distractors: np.ndarray) -> 
     highest = _highest(probes, distractors, sizes)
     hits = scores[:, None] > highest[first]
     once = first < second
-    rows = verification_rows(scores[once], probes, distractors)
+    rows = verification_rows(scores[once], labels[first[once]], probes, distractors)
     return {
         "rank_by_distractors": distractor_rows(sizes, hits, labels[first]),
         "tar_at_far": [{**asdict(row), "achieved": row.achieved} for row in rows],
@@ -122,8 +123,8 @@ def measure(probes: np.ndarray, labels: np.ndarray, distractors: np.ndarray) -> 
     }
 
 
-def verification_rows(genuine: np.ndarray, probes: np.ndarray, distractors: np.ndarray) -> list[TarAtFar]:
-    """TAR of the ``genuine`` scores (G,) at FAR 10⁻⁶ over probes (P, D) × distractors (N, D), or at the lowest FAR these resolve.
+def verification_rows(genuine: np.ndarray, people: np.ndarray, probes: np.ndarray, distractors: np.ndarray) -> list[TarAtFar]:
+    """TAR of the ``genuine`` scores (G,) of ``people`` (G,) at FAR 10⁻⁶ over probes (P, D) × distractors (N, D), or at the lowest FAR these resolve.
 
     All probes are strangers to all distractors, and `compare_all` counts only where somebody is genuine: the first probe is compared
     with itself besides, kept from the other probes by a group of theirs. That changes no impostor.
@@ -145,7 +146,7 @@ def verification_rows(genuine: np.ndarray, probes: np.ndarray, distractors: np.n
         probe_groups=np.where(first, -1, 0),
         gallery_groups=np.append(nobody, 0),
     )
-    return [_with_genuine(row, genuine) for row in found.rows]
+    return [_with_genuine(row, genuine, people) for row in found.rows]
 
 
 def refined(probes: np.ndarray, labels: np.ndarray, clean: np.ndarray) -> np.ndarray:
@@ -162,14 +163,16 @@ def refined(probes: np.ndarray, labels: np.ndarray, clean: np.ndarray) -> np.nda
     return result
 
 
-def _with_genuine(row: TarAtFar, genuine: np.ndarray) -> TarAtFar:
-    accepted, total = int((genuine >= np.float32(row.threshold)).sum()), len(genuine)
+def _with_genuine(row: TarAtFar, genuine: np.ndarray, people: np.ndarray) -> TarAtFar:
+    """The row with TAR of these scores; its interval by identity, at the threshold found."""
+    hits = genuine >= np.float32(row.threshold)
+    tar, accepted, total, interval, spread = rates(hits[:, None], people)[0]
     return replace(
         row,
-        tar=accepted / total,
+        tar=tar,
         accepted_genuine=accepted,
         genuine=total,
-        interval=wilson(accepted, total),
+        interval=spread or interval,
         warning=small_counts_warning(row.accepted_impostor, row.impostor, accepted, total),
     )
 
