@@ -61,7 +61,8 @@ def blufr(faces: EmbeddingSet, people: People, folder: Path) -> EmbeddingSet:
 
 def templates(faces: EmbeddingSet, people: People, folder: Path) -> EmbeddingSet:
     """Of everybody with four images or more: a template of one image and one of the next three, all different media."""
-    rows, subjects = [], {}
+    rows: list[str] = []
+    subjects: dict[int, int] = {}
     for subject, images in enumerate(found for found in people.values() if len(found) >= 4):
         for part in (images[:1], images[1:4]):
             subjects[len(subjects) + 1] = subject

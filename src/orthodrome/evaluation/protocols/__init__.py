@@ -6,7 +6,7 @@ from functools import partial
 
 from orthodrome.evaluation.pair_lists import read_cfp, read_flagged, read_two_lines
 from orthodrome.evaluation.pairs import read_pairs, resolve_pairs
-from orthodrome.evaluation.protocols import blufr, groups, ijb, megaface, search, search_lists, verification, ytf
+from orthodrome.evaluation.protocols import blufr, groups, ijb, ijb_lists, megaface, search, search_lists, verification, ytf
 from orthodrome.evaluation.protocols.table import PROTOCOLS, EvaluationProtocol
 
 __all__ = ["PROTOCOLS", "EvaluationProtocol"]
@@ -130,7 +130,7 @@ for _set in ("ijbb", "ijbc"):
         EvaluationProtocol(
             _set,
             f"{_name} 1:1: pairs of templates, TAR at FAR 1e−6 … 1e−1",
-            partial(ijb.read_verification, prefix=_set),
+            partial(ijb_lists.read_verification, prefix=_set),
             ijb.face_images,
             partial(ijb.verify_templates, protocol=_set),
             f"a folder with {_set}_face_tid_mid.txt, {_set}_template_pair_label.txt",
@@ -141,7 +141,7 @@ for _set in ("ijbb", "ijbc"):
         EvaluationProtocol(
             f"{_set}-1n",
             f"{_name} 1:N: ranks 1, 5, 10 and TPIR at FPIR 0.01, 0.1 against each gallery",
-            partial(ijb.read_identification, prefix=_set),
+            partial(ijb_lists.read_identification, prefix=_set),
             ijb.face_images,
             partial(ijb.identify_templates, protocol=f"{_set}-1n"),
             f"a folder with {_set}_face_tid_mid.txt, galleries and probes",

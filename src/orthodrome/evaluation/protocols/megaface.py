@@ -124,7 +124,8 @@ def measure(probes: np.ndarray, labels: np.ndarray, distractors: np.ndarray) -> 
 
 
 def verification_rows(genuine: np.ndarray, people: np.ndarray, probes: np.ndarray, distractors: np.ndarray) -> list[TarAtFar]:
-    """TAR of the ``genuine`` scores (G,) of ``people`` (G,) at FAR 10⁻⁶ over probes (P, D) × distractors (N, D), or at the lowest FAR these resolve.
+    """TAR of the ``genuine`` scores (G,) of ``people`` (G,) at FAR 10⁻⁶ over probes (P, D) × distractors (N, D), or at the lowest FAR
+    that these resolve.
 
     All probes are strangers to all distractors, and `compare_all` counts only where somebody is genuine: the first probe is compared
     with itself besides, kept from the other probes by a group of theirs. That changes no impostor.
