@@ -30,7 +30,7 @@ Recut = Callable[[EmbeddingSet, People, Path], EmbeddingSet]
 
 
 def identification(faces: EmbeddingSet, people: People, folder: Path) -> EmbeddingSet:
-    """Enrolled: the first image of everybody with two or more. Searching: three others of each, and 1,500 strangers. The rest: distractors."""
+    """Enrolled: the first image of everybody with two or more. Searching: three others of each, 1,500 strangers. Distractors: the rest."""
     several = [name for name, images in people.items() if len(images) > 1]
     single = [name for name, images in people.items() if len(images) == 1]
     probes = [f"{image} {name}" for name in several for image in people[name][1:4]]

@@ -11,7 +11,7 @@ from orthodrome.evaluation.conventions import cut_by_position
 from orthodrome.evaluation.outcome import Result
 from orthodrome.evaluation.pairs import ImagePath, Pairs
 from orthodrome.evaluation.protocols.table import PROTOCOLS, EvaluationProtocol
-from orthodrome.evaluation.protocols.verification import CONVENTION_OPTION, verify_in_order
+from orthodrome.evaluation.protocols.verification import CONVENTION_OPTION, OWN, verify_in_order
 from orthodrome.types import EmbeddingSet, ImageSource, PathLike
 
 FOLDS = 10
@@ -31,7 +31,7 @@ def bin_pairs(found: VerificationSet) -> Pairs:
     return Pairs(tuple(images[::2]), tuple(images[1::2]), found.same, folds, np.arange(len(found)), found.source)
 
 
-def evaluate_bin(embeddings: EmbeddingSet, found: VerificationSet, *, convention: str) -> Result:
+def evaluate_bin(embeddings: EmbeddingSet, found: VerificationSet, *, convention: str = OWN) -> Result:
     """k-fold verification of the set; see `orthodrome.evaluation.protocols.verification.verify_in_order`."""
     evaluate = partial(
         verify_in_order, protocol="bin", title=f"{found.source.rsplit('/', 1)[-1]} verification, folds by position"

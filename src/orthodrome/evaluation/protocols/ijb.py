@@ -29,7 +29,7 @@ def face_images(lists: Verification | Identification, root: PathLike) -> dict[st
     return find_images(lists.faces.ids, root, lists.faces.where)
 
 
-def verify_templates(embeddings: EmbeddingSet, lists: Verification, *, protocol: str, weighting: str) -> Result:
+def verify_templates(embeddings: EmbeddingSet, lists: Verification, *, protocol: str, weighting: str = "equal") -> Result:
     """TAR at FAR 10⁻⁶ … 10⁻¹, as far as the impostor pairs resolve it, and EER, of the listed pairs of templates."""
     names, vectors = _templates(embeddings, lists.faces, weighting)
     first, second = (np.searchsorted(names, side) for side in (lists.first, lists.second))
@@ -51,7 +51,7 @@ def verify_templates(embeddings: EmbeddingSet, lists: Verification, *, protocol:
     return Outcome(Report(protocol, title, metrics, {"genuine": genuine, "impostor": impostor}, notes))
 
 
-def identify_templates(embeddings: EmbeddingSet, lists: Identification, *, protocol: str, weighting: str) -> Result:
+def identify_templates(embeddings: EmbeddingSet, lists: Identification, *, protocol: str, weighting: str = "equal") -> Result:
     """Ranks 1, 5, 10 and TPIR at FPIR 0.01, 0.1 against each gallery alone, and their mean.
 
     The galleries hold different people: a probe of a person of the other gallery is a non-mate in this one. They are never merged.
