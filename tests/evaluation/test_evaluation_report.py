@@ -13,11 +13,12 @@ import pytest
 
 from orthodrome import files
 from orthodrome.evaluation import summary_rows, verification, write_comparison, write_report
-from orthodrome.evaluation.report import NO_PLOTS
+from orthodrome.evaluation.sections import NO_PLOTS
 from orthodrome.evaluation.wording import false_accept_rate, one_in, rounded_up
 from orthodrome.types import InputError, Report
 
-VOID = {"meta", "hr", "br", "path", "use", "rect", "image"}
+VOID = {"meta", "hr", "br", "path", "use", "rect", "image", "img"}
+NUMBERS = ["report.json", "report.html", "scores.npz", "calibration.json"]
 
 
 class Balance(HTMLParser):
@@ -56,19 +57,22 @@ def test_writes_all_files_and_the_page_says_what_the_metrics_say(tmp_path: Path)
     pytest.importorskip("matplotlib")
     source = report()
     written = write_report(source, tmp_path / "new" / "folder")
-    assert [path.name for path in written.files] == ["report.json", "report.html", "roc.png", "scores.png"]
+    pictures = [f"{stem}.png" for stem in ("roc", "det", "scores", "errors", "reliability")]
+    assert [path.name for path in written.files] == [*NUMBERS, *pictures]
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == sorted(p.name for p in written.files)
     stored = json.loads(written.files[0].read_text(encoding="utf-8"))
-    assert stored["metrics"] == json.loads(json.dumps(source.metrics))
+    measured = json.loads(json.dumps(source.metrics))
+    assert {name: stored["metrics"][name] for name in measured} == measured
+    assert set(stored["metrics"]) - set(measured) == {"roc_band", "calibration"}  # no ids, so no hardest pairs
     html = written.files[1].read_text(encoding="utf-8")
     assert balanced(html).seen >= {"svg", "table", "h1"}
     assert "<h1>&lt;LFW&gt; &amp; friends</h1>" in html
     assert "script" not in balanced(html).seen
-    assert not re.search(r'(src|href)="(?!#)', html)  # nothing is fetched from elsewhere
+    assert not re.search(r'(src|href)="(?!#|data:)', html)  # nothing is fetched from elsewhere
     row = source.metrics["tar_at_far"][1]
     assert f"At FAR 1 % use {rounded_up(row['threshold'])}: accepts 1 in 100 impostors" in html
     assert f"rejects {100 * (1 - row['tar']):.1f} % of genuines" in html
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in written.files[2:])
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in written.files[len(NUMBERS) :])
     assert written.notice == ""
 
 
@@ -82,7 +86,7 @@ def test_without_matplotlib_the_numbers_are_written(tmp_path: Path, monkeypatch)
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     written = write_report(report(), tmp_path)
-    assert [path.name for path in written.files] == ["report.json", "report.html"]
+    assert [path.name for path in written.files] == NUMBERS
     assert 'pip install "orthodrome[plots]"' in written.notice == NO_PLOTS
     assert "matplotlib is missing" in written.files[1].read_text(encoding="utf-8")
 

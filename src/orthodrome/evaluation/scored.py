@@ -109,5 +109,7 @@ def _rows(ids: np.ndarray | None, names: Any) -> tuple[np.ndarray | None, np.nda
         return places.reshape(ids.shape), found
     known = np.asarray(() if names is None else names, dtype=str)
     if ids.size and not 0 <= ids.min() <= ids.max() < len(known):
-        raise InputError(f"ids of pairs must be places in the series 'ids', 0 to {len(known) - 1}; got {ids.min()} to {ids.max()}")
+        raise InputError(
+            f"ids of pairs must be places in the series 'ids', 0 to {len(known) - 1}; got {ids.min()} to {ids.max()}"
+        )
     return ids, known

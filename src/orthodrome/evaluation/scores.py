@@ -35,10 +35,6 @@ class Comparisons:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def take(self, positions: np.ndarray) -> Comparisons:
-        """The comparisons at ``positions`` (indices or a mask)."""
-        return Comparisons(self.scores[positions], self.same[positions], self.identities[positions])
-
 
 def unit_vectors(vectors: ArrayLike, ids: Sequence[str] | None = None) -> np.ndarray:
     """Rows of ``vectors`` (N, D) over their length: ‖x‖ and x/‖x‖ in float64, rounded once to float32 (N, D).

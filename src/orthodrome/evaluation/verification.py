@@ -228,7 +228,6 @@ def _balanced(comparisons: Comparisons, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(drawn))
 
 
-
 def _image_places(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
     """The places (N, 2) of both images of each pair among the distinct images, and the names (M,) of those."""
     images = pairs.images()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from orthodrome.types import Interval
 
@@ -38,3 +40,18 @@ def rounded_up(threshold: float, digits: int = 4) -> str:
 def one_in(rate: float) -> str:
     """``0.001`` -> ``1 in 1,000``; ``0`` -> ``none``."""
     return f"1 in {1 / rate:,.0f}" if rate > 0 else "none"
+
+
+def counted(count: int, total: int) -> str:
+    """The achieved count: ``3 / 3,000``."""
+    return f"{count:,} / {total:,}"
+
+
+def span(interval: Mapping[str, Any] | None) -> str:
+    """An interval out of JSON, in per cent: ``90.66–92.09 %``; ``–`` where there is none."""
+    return f"{100 * interval['low']:.2f}–{100 * interval['high']:.2f} %" if interval else "–"
+
+
+def method_of(interval: Mapping[str, Any]) -> str:
+    """The method of an interval out of JSON, in short: ``bootstrap by identity``."""
+    return str(interval.get("method", "")).split(" (")[0]

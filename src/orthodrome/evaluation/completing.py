@@ -1,0 +1,108 @@
+"""What a report shows beyond what its protocol measured, worked out from its scores: the band of the ROC, the hardest
+pairs, and how well the scores can be calibrated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from orthodrome.evaluation.calibration_quality import calibration_metrics
+from orthodrome.evaluation.roc import roc_summary
+from orthodrome.evaluation.scored import ScoredPairs, from_series
+from orthodrome.types import Report
+
+HARDEST = 12
+"""Pairs of each kind that a report shows."""
+
+_BAND_POINTS = 40
+_MOST_RESAMPLED = 200_000  # pairs: beyond, a bootstrap of the band would take longer than everything else together
+
+
+def completed(report: Report) -> Report:
+    """``report`` with ``roc_band``, ``hardest`` and ``calibration`` among its metrics, where its series suffice and it
+    does not bring them itself.
+
+    ``hardest`` needs the ids of the pairs and a ``best_threshold``; ``calibration`` needs folds.
+    """
+    pairs = from_series(report.series)
+    if pairs is None:
+        return report
+    added = {
+        name: found for name, make in _ADDED.items() if name not in report.metrics and (found := make(pairs, report.metrics))
+    }
+    return replace(report, metrics={**report.metrics, **added})
+
+
+def roc_band(pairs: ScoredPairs) -> dict[str, Any]:
+    """TAR with its 95 % interval at up to 40 FARs k/I, evenly spread over the logarithm: ``far``, ``tar``, ``low``, ``high``
+    (K,), and the ``method``.
+
+    The band is pointwise: each FAR alone is covered. By identity where the people are known, on the same
+    resamples at every FAR; Wilson's where they are not, or where there are more than 200,000 pairs.
+    """
+    genuine, impostor = pairs.of_kind("genuine"), pairs.of_kind("impostor")
+    counts = np.unique(np.geomspace(1, len(impostor), _BAND_POINTS).round().astype(int)).tolist()
+    codes: tuple[np.ndarray | None, ...] = (None, None)
+    if pairs.identities is not None and len(pairs) <= _MOST_RESAMPLED:
+        codes = (pairs.identities[pairs.same], pairs.identities[~pairs.same])
+    _, rows = roc_summary(genuine, impostor, [Fraction(count, len(impostor)) for count in counts], *codes)
+    return {
+        "method": f"pointwise, {rows[0].interval.method}",
+        "far": [row.far for row in rows],
+        "tar": [row.tar for row in rows],
+        "low": [row.interval.low for row in rows],
+        "high": [row.interval.high for row in rows],
+    }
+
+
+def hardest_pairs(pairs: ScoredPairs, threshold: float) -> dict[str, Any]:
+    """The impostors of the highest and the genuines of the lowest scores, and how many are accepted or rejected at
+    ``threshold``.
+    """
+    accepted = pairs.scores >= pairs.scores.dtype.type(threshold)
+    highest_first = np.argsort(-pairs.scores, kind="stable")
+    impostors = highest_first[~pairs.same[highest_first]]
+    genuines = highest_first[pairs.same[highest_first]][::-1]
+
+    def described(positions: np.ndarray) -> list[dict[str, Any]]:
+        return [
+            {"ids": pairs.ids(place), "score": float(pairs.scores[place]), "accepted": bool(accepted[place])}
+            for place in positions[:HARDEST].tolist()
+        ]
+
+    return {
+        "threshold": threshold,
+        "false_accepts": described(impostors),
+        "false_rejects": described(genuines),
+        "accepted_impostor": int(accepted[impostors].sum()),
+        "impostor": len(impostors),
+        "rejected_genuine": int((~accepted[genuines]).sum()),
+        "genuine": len(genuines),
+    }
+
+
+def _band(pairs: ScoredPairs, _metrics: Mapping[str, Any]) -> dict[str, Any]:
+    return roc_band(pairs)
+
+
+def _hardest(pairs: ScoredPairs, metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    threshold = metrics.get("best_threshold")
+    return None if threshold is None or pairs.rows is None else hardest_pairs(pairs, threshold)
+
+
+def _calibration(pairs: ScoredPairs, _metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    judged = pairs.in_folds()
+    can_be_judged = len(np.unique(judged.folds)) > 1 and judged.scores.min() < judged.scores.max()
+    return calibration_metrics(pairs) if can_be_judged else None
+
+
+_ADDED: Mapping[str, Callable[[ScoredPairs, Mapping[str, Any]], Mapping[str, Any] | None]] = {
+    "roc_band": _band,
+    "hardest": _hardest,
+    "calibration": _calibration,
+}
