@@ -7,7 +7,7 @@ genuines / genuines, FRR = 1 − TAR; all per comparison.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from orthodrome.evaluation.checks import identity_codes, score_array
-from orthodrome.evaluation.intervals import bootstrap_by_identity, wilson
+from orthodrome.evaluation.intervals import Statistics, bootstrap_by_identity, wilson
 from orthodrome.evaluation.ranking import Ranking, Weighed, cuts_at_far, equal_error_rates, rank, tars_at_far, weigh
 from orthodrome.evaluation.resolution import Rate, exact_far, small_counts_warning
 from orthodrome.types import InputError, Interval
@@ -148,6 +148,15 @@ def roc_summary(
     return EqualErrorRate(*eer, interval=intervals["EER"]), tuple(_row(row, intervals[_name(row.far)]) for row in rows)
 
 
+def roc_statistics(scores: np.ndarray, same: np.ndarray, fars: Sequence[Fraction]) -> tuple[np.ndarray, Statistics]:
+    """For a bootstrap: the order (N,) in which weights must stand, and the statistics, ``EER`` and then TAR at each FAR.
+
+    ``scores`` (N,), ``same`` bool (N,); the statistics take ``weights[:, order]``.
+    """
+    ranking, order = _ranked(scores[same], scores[~same])
+    return np.concatenate([np.flatnonzero(same), np.flatnonzero(~same)])[order], _statistics(ranking, fars)
+
+
 @dataclass(frozen=True)
 class _Point:
     far: Fraction
@@ -184,7 +193,7 @@ def _eer_point(plain: Weighed) -> tuple[float, float, float, float]:
     return float(rates[0]), ranking.threshold(cut), float(far), float(frr)
 
 
-def _statistics(ranking: Ranking, fars: Sequence[Fraction]) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
+def _statistics(ranking: Ranking, fars: Sequence[Fraction]) -> Statistics:
     def statistics(weights: np.ndarray) -> dict[str, np.ndarray]:
         weighed = weigh(ranking, weights)
         return {"EER": equal_error_rates(weighed)[0], **{_name(far): tars_at_far(weighed, far) for far in fars}}

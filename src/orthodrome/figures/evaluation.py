@@ -33,7 +33,7 @@ GENUINE, IMPOSTOR = FIRST, SECOND
 _WIDTH, _HEIGHT = 4.8, 3.9
 _MOST_POINTS = 1000
 _HEADROOM = 1.35  # room above the distributions for the legend and the names of the lines
-_DET_TICKS = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+_DET_TICKS = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 0.9)
 _HIGHEST_RATE = 0.999
 
 Curve = tuple[np.ndarray, np.ndarray]
@@ -98,10 +98,10 @@ def det_figure(curves: Mapping[str, Curve], bands: Mapping[str, Band] | None = N
             low, high = place(1 - band.high, lowest_frr), place(1 - band.low, lowest_frr)
             axes.fill_between(place(band.far, lowest_far), low, high, color=colour, alpha=0.18, linewidth=0)
     _deviate_axis(axes, "x", lowest_far, 0.6)
-    _deviate_axis(axes, "y", lowest_frr, float(np.clip(1.6 * worst, 4 * lowest_frr, 0.6)))
+    _deviate_axis(axes, "y", lowest_frr, float(np.clip(1.6 * worst, 4 * lowest_frr, 0.95)))
     axes.set_xlabel("FAR: impostor comparisons accepted")
     axes.set_ylabel("FRR: genuine comparisons rejected")
-    _named(axes, curves, "upper right")
+    _named(axes, curves, "best")
     return figure
 
 
