@@ -91,6 +91,11 @@ def paragraph(text: str, kind: str = "soft") -> str:
     return f'<p class="{kind}">{escape(text)}</p>'
 
 
+def warnings(found: Iterable[tuple[str, str]]) -> list[str]:
+    """What to mind, (what, warning) each: one line for each that is not empty."""
+    return [paragraph(f"Mind at {what}: {warning}.", "warning") for what, warning in found if warning]
+
+
 def bullets(lines: Iterable[str]) -> str:
     """A list of plain lines."""
     items = "\n".join(f"<li>{escape(line)}</li>" for line in lines)

@@ -70,7 +70,7 @@ class TarAtFar:
 @dataclass(frozen=True)
 class EqualErrorRate:
     """``rate``: where the ROC crosses FAR = FRR. ``threshold``: the operating point nearest to it, with its
-    ``far`` and ``frr``.
+    ``far`` and ``frr``. ``warning`` as in `TarAtFar`.
     """
 
     rate: float
@@ -78,6 +78,7 @@ class EqualErrorRate:
     far: float
     frr: float
     interval: Interval
+    warning: str = ""
 
 
 def roc_curve(genuine: ArrayLike, impostor: ArrayLike) -> RocCurve:
@@ -145,7 +146,11 @@ def roc_summary(
     if genuine_identities is not None or impostor_identities is not None:
         codes = _identities(genuine_identities, impostor_identities, genuines, impostors)[order]
         intervals = bootstrap_by_identity(codes, _statistics(ranking, exact))
-    return EqualErrorRate(*eer, interval=intervals["EER"]), tuple(_row(row, intervals[_name(row.far)]) for row in rows)
+    _, _, far, frr = eer
+    warning = small_counts_warning(round(far * impostors), impostors, round((1 - frr) * genuines), genuines)
+    return EqualErrorRate(*eer, interval=intervals["EER"], warning=warning), tuple(
+        _row(row, intervals[_name(row.far)]) for row in rows
+    )
 
 
 def roc_statistics(scores: np.ndarray, same: np.ndarray, fars: Sequence[Fraction]) -> tuple[np.ndarray, Statistics]:

@@ -14,7 +14,7 @@ from orthodrome.evaluation.checks import identity_codes, same_array, score_array
 from orthodrome.evaluation.folds import FoldResult, best_threshold, deal_folds, fold_array, k_fold
 from orthodrome.evaluation.intervals import Statistics, bootstrap_by_identity, wilson
 from orthodrome.evaluation.pairs import Pairs, match_embeddings
-from orthodrome.evaluation.resolution import possible_fars
+from orthodrome.evaluation.resolution import few_errors_warning, possible_fars
 from orthodrome.evaluation.roc import EqualErrorRate, TarAtFar, roc_summary
 from orthodrome.evaluation.scored import ScoredPairs
 from orthodrome.evaluation.scores import Comparisons, canonical_scores, pair_scores
@@ -72,12 +72,13 @@ class VerificationReport:
     def summary(self) -> str:
         """A few lines for the terminal: accuracy, EER and TAR@FAR, each with its interval, and the warnings."""
         lines = [f"{self.title}: {len(self.genuine):,} genuine, {len(self.impostor):,} impostor comparisons"]
-        lines.append(f"  accuracy          {self._accuracy_text()}")
-        lines.append(f"  EER               {with_interval(self.eer.rate, self.eer.interval)}")
-        for row in self.tar_at_far:
-            warning = f"   ! {row.warning}" if row.warning else ""
-            name = f"TAR@FAR={false_accept_rate(row.far)}"
-            lines.append(f"  {name:<17} {with_interval(row.tar, row.interval)}{warning}")
+        rows = [("accuracy", self._accuracy_text(), self.accuracy_warning)]
+        rows.append(("EER", with_interval(self.eer.rate, self.eer.interval), self.eer.warning))
+        rows += [
+            (f"TAR@FAR={false_accept_rate(row.far)}", with_interval(row.tar, row.interval), row.warning)
+            for row in self.tar_at_far
+        ]
+        lines += [f"  {name:<17} {value}{f'   ! {warning}' if warning else ''}" for name, value, warning in rows]
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -86,6 +87,13 @@ class VerificationReport:
     def to_report(self) -> Report:
         """The same as a Report: metrics in plain JSON, the scored pairs as series."""
         return Report(self.protocol, self.title, self._metrics(), self.pairs.series(), self.notes)
+
+    @property
+    def accuracy_warning(self) -> str:
+        """Empty, or that the accuracy is read off too few wrong decisions (rule of 3, rule of 30)."""
+        total = sum(fold.total for fold in self.folds)
+        wrong = total - sum(fold.correct for fold in self.folds)
+        return few_errors_warning(wrong, total, "wrong decisions", "error rate")
 
     def _accuracy_text(self) -> str:
         people = f"; by identity {between(self.by_identity)}" if self.by_identity else ""
@@ -100,6 +108,7 @@ class VerificationReport:
                 "wilson": asdict(self.wilson),
                 "by_identity": asdict(self.by_identity) if self.by_identity else None,
                 "text": self._accuracy_text(),
+                "warning": self.accuracy_warning,
             },
             "eer": asdict(self.eer),
             "tar_at_far": [{**asdict(row), "achieved": row.achieved} for row in self.tar_at_far],

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orthodrome.evaluation import page
+from orthodrome.evaluation.resolution import few_errors_warning
 from orthodrome.evaluation.sections.section import Part, Picture, Section
 from orthodrome.evaluation.wording import counted, false_accept_rate, percent, rounded_up, span
 from orthodrome.types import Report
@@ -21,7 +22,8 @@ def ranks(report: Report) -> Section | None:
     body = [
         (f"{row['rank']:,}", percent(row["rate"]), span(_interval(row)), counted(row["hits"], row["searches"])) for row in rows
     ]
-    return Section("Ranks", [*picture, page.table(header, body)]) if rows else None
+    minded = page.warnings((f"rank {row['rank']:,}", _few_misses(row)) for row in rows)
+    return Section("Ranks", [*picture, page.table(header, body), *minded]) if rows else None
 
 
 def distractors(report: Report) -> Section | None:
@@ -34,7 +36,8 @@ def distractors(report: Report) -> Section | None:
         (f"{row['distractors']:,}", percent(row["rate"]), span(_interval(row)), counted(row["hits"], row["searches"]))
         for row in rows
     ]
-    return Section("Rank 1 by distractors", [*picture, page.table(header, body)]) if rows else None
+    minded = page.warnings((f"{row['distractors']:,} distractors", _few_misses(row)) for row in rows)
+    return Section("Rank 1 by distractors", [*picture, page.table(header, body), *minded]) if rows else None
 
 
 def open_set(report: Report) -> Section | None:
@@ -56,12 +59,12 @@ def open_set(report: Report) -> Section | None:
         "FPIR: searches for people who are not in the gallery that return a candidate at or above the threshold. "
         "TPIR: searches for people who are in it that return the right one."
     )
-    warnings = [
-        page.paragraph(f"Mind at FPIR {false_accept_rate(row['fpir'])}: {row['warning']}.", "warning")
-        for row in rows
-        if row.get("warning")
-    ]
-    return Section("Open set", [meaning, page.table(header, body), *warnings]) if rows else None
+    minded = page.warnings((f"FPIR {false_accept_rate(row['fpir'])}", row.get("warning", "")) for row in rows)
+    return Section("Open set", [meaning, page.table(header, body), *minded]) if rows else None
+
+
+def _few_misses(row: Mapping[str, Any]) -> str:
+    return few_errors_warning(row["searches"] - row["hits"], row["searches"], "misses", "rate of misses")
 
 
 def _interval(row: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -94,13 +94,10 @@ def thresholds(report: Report) -> Section | None:
         for row in rows
     ]
     advice = [page.paragraph(_advice(row), "say") for row in rows]
-    warnings = [
-        page.paragraph(f"Mind at FAR {false_accept_rate(row['far'])}: {row['warning']}.", "warning")
-        for row in rows
-        if row.get("warning")
-    ]
+    minded = [(f"FAR {false_accept_rate(row['far'])}", row.get("warning", "")) for row in rows]
+    minded += [("the EER", (report.metrics.get("eer") or {}).get("warning", ""))]
     rounding = page.paragraph("Thresholds are shown rounded up, the safe side; report.json holds them in full.")
-    return Section("Choosing a threshold", [*advice, page.table(header, body), *warnings, rounding])
+    return Section("Choosing a threshold", [*advice, page.table(header, body), *page.warnings(minded), rounding])
 
 
 def folds(report: Report) -> Section | None:
@@ -121,7 +118,8 @@ def folds(report: Report) -> Section | None:
     ]
     accuracy = report.metrics.get("accuracy")
     text = [page.paragraph(f"Accuracy {accuracy['text']}.", "say")] if accuracy else []
-    return Section("Folds", [*text, page.table(header, body)])
+    minded = page.warnings([("the accuracy", (accuracy or {}).get("warning", ""))])
+    return Section("Folds", [*text, *minded, page.table(header, body)])
 
 
 def _curve(report: Report) -> tuple[np.ndarray, np.ndarray] | None:
