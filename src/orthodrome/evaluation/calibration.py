@@ -91,6 +91,8 @@ def load_calibration(path: PathLike) -> Calibration:
         found = Calibration(**content)
         wanted = CALIBRATIONS.get(found.method).parameters
         columns = {name: tuple(map(float, found.parameters[name])) for name in wanted}
+        if len({len(column) for column in columns.values()}) > 1 or not all(columns.values()):
+            raise ValueError("its parameters are empty or of different length")
     except OSError as error:
         raise InputError(f"cannot read the calibration {path}: {error.strerror or error}") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -87,6 +87,7 @@ def _inline_svg(drawn: Any) -> str:
     from orthodrome.figures.style import INK
 
     text = _saved(drawn, format="svg", transparent=True, metadata={"Date": None}).decode()
+    drawn.set_layout_engine("none")  # laid out now; the PNG need not do it again
     return text[text.index("<svg") :].replace(INK, "currentColor").strip()
 
 
