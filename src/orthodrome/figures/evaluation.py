@@ -168,7 +168,8 @@ def _named(axes: Axes, curves: Mapping[str, Curve], place: Any) -> None:
 
 
 def _lowest_far(far: np.ndarray) -> float:
-    return float(far[far > 0].min())
+    """The lowest rate above 0, and no more than ½, so that an axis has a length."""
+    return min(0.5, float(far[far > 0].min()))
 
 
 def _floor_of(curves: Mapping[str, Curve], bands: Mapping[str, Band], lowest: float) -> float:
