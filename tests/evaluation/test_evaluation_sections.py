@@ -64,7 +64,7 @@ SAID = {
         "<north>",
         "40 / 20,000",
         "Mind at group south: no accepted impostors in 500",
-        "fmr max over min: not defined",
+        "FMR max over min: not defined",
         "1.25",
     ],
     "Overlap with the training set": ["2 people in both sets.", "Ann ~ ann_b ~ 0.8300"],

@@ -48,8 +48,13 @@ def counted(count: int, total: int) -> str:
 
 
 def span(interval: Mapping[str, Any] | None) -> str:
-    """An interval out of JSON, in per cent: ``90.66–92.09 %``; ``–`` where there is none."""
-    return f"{100 * interval['low']:.2f}–{100 * interval['high']:.2f} %" if interval else "–"
+    """An interval out of JSON, in per cent: ``90.66–92.09 %``, below 0.1 % with two digits that say something;
+    ``–`` where there is none.
+    """
+    if not interval:
+        return "–"
+    low, high = 100 * interval["low"], 100 * interval["high"]
+    return f"{low:.2f}–{high:.2f} %" if high >= 0.1 else f"{low:.2g}–{high:.2g} %"
 
 
 def method_of(interval: Mapping[str, Any]) -> str:

@@ -16,8 +16,11 @@ Points = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float
 """Where (rising), the rate there, and the low and high end of its interval."""
 
 
-def rate_figure(curves: Mapping[str, Points], across: str, up: str, *, logarithmic: bool = True) -> Figure:
-    """Rates in [0, 1] with their intervals over rank, distractors or FPIR."""
+_MOST_TICKS = 8
+
+
+def rate_figure(curves: Mapping[str, Points], across: str, up: str) -> Figure:
+    """Rates in [0, 1] with their intervals over rank, distractors or FPIR (above 0, logarithmic)."""
     figure = Figure(figsize=(4.8, 3.9), layout="constrained")
     axes = figure.subplots()
     inked(axes)
@@ -25,9 +28,11 @@ def rate_figure(curves: Mapping[str, Points], across: str, up: str, *, logarithm
         colour = SYSTEMS[number % len(SYSTEMS)]
         axes.plot(places, rates, color=colour, marker="o", markersize=4, linewidth=1.6, label=name)
         axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
-    if logarithmic:
-        axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axes.set_xscale("log")
+    places = sorted({place for points in curves.values() for place in points[0]})
+    shown = places[:: -(-len(places) // _MOST_TICKS)]
+    axes.set_xticks(shown, [f"{place:,.10g}" for place in shown])
+    axes.minorticks_off()
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     axes.set_xlabel(across)
     axes.set_ylabel(up)

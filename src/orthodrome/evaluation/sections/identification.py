@@ -17,7 +17,7 @@ Rows = Sequence[Mapping[str, Any]]
 def ranks(report: Report) -> Section | None:
     """The CMC: how often the right person is among the first N candidates of a search."""
     rows: Rows = report.metrics.get("cmc") or ()
-    picture = _picture(rows, "cmc", "rank", "rank", "searches with the right person at or above the rank", "CMC, closed set")
+    picture = _picture(rows, "cmc", "rank", "rank", "right person within the rank", "CMC, closed set")
     header = ("rank", "rate", "95 % interval", "hits / searches")
     body = [
         (f"{row['rank']:,}", percent(row["rate"]), span(_interval(row)), counted(row["hits"], row["searches"])) for row in rows
@@ -30,7 +30,7 @@ def distractors(report: Report) -> Section | None:
     """Rank 1 among growing numbers of strangers."""
     rows: Rows = report.metrics.get("rank_by_distractors") or ()
     caption = "Rank 1 as strangers are added to the gallery"
-    picture = _picture(rows, "distractors", "distractors", "distractors", "searches that find the right person first", caption)
+    picture = _picture(rows, "distractors", "distractors", "distractors", "right person found first", caption)
     header = ("distractors", "rank 1", "95 % interval", "hits / searches")
     body = [
         (f"{row['distractors']:,}", percent(row["rate"]), span(_interval(row)), counted(row["hits"], row["searches"]))

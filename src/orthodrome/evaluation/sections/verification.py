@@ -30,7 +30,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
     for row in metrics.get("open_set", ()):
         boxes.append((f"TPIR@FPIR = {false_accept_rate(row['fpir'])}", row["tpir"], row.get("interval"), ""))
     methods = sorted({method_of(interval) for _, _, interval, _ in boxes if interval})
-    note = page.paragraph(f"In small: 95 % intervals, {'; '.join(methods)}.") if methods else ""
+    note = page.paragraph(f"Ranges are 95 % intervals: {'; '.join(methods)}.") if methods else ""
     return page.headline(page.box(name, percent(rate), (span(interval), extra)) for name, rate, interval, extra in boxes) + note
 
 
