@@ -51,12 +51,21 @@ METRICS: dict[str, Any] = {
         ],
         "ratios": {"fmr_max_over_min": None, "fnmr_max_over_min": 1.25},
     },
-    "overlap": {"method": "names", "pairs": [["Ann", "ann_b", 0.83], ["Bob", "bob", 1.0]], "text": "2 people in both sets."},
+    "overlap": {
+        "method": "by nearest embeddings",
+        "pairs": [{"train": "Ann", "test": "ann_b", "score": 0.83}, {"train": "Bob", "test": "bob", "score": 1.0}],
+        "text": "2 people in both sets",
+    },
+    "trials": [{"name": "VR@FAR=0.1%", "mean": 0.9, "deviation": 0.02, "trials": 2, "values": [0.88, 0.92]}],
+    "mean_over_galleries": [{"name": "rank 1", "mean": 0.7, "galleries": [0.6, 0.8]}],
+    "compatibility": {"convention": "insightface", "text": "convention insightface: accuracy 0.99350"},
     "failures_to_enrol": 3,
     "variants": {"G1": {"cmc": [{"rank": 1, "rate": 0.5, "hits": 50, "searches": 100, "interval": INTERVAL}]}},
 }
 
 SAID = {
+    "Trials": ["VR@FAR=0.1%", "88.00 %", "2.00", "88.00 %, 92.00 %"],
+    "Mean over galleries": ["70.00 %", "60.00 %, 80.00 %"],
     "Ranks": ["93.00 %", "90.00–95.00 %", "930 / 1,000", "Mind at rank 10: 20 misses in 1,000"],
     "Rank 1 by distractors": ["1,000,000", "60 / 100", "Mind at 0 distractors: 1 misses in 100"],
     "Open set": ["0.4322", "3 / 300", "87.50 %", "875 / 1,000", "Mind at FPIR 1 %: 3 accepted in 300."],
@@ -67,7 +76,13 @@ SAID = {
         "FMR max over min: not defined",
         "1.25",
     ],
-    "Overlap with the training set": ["2 people in both sets.", "Ann ~ ann_b ~ 0.8300"],
+    "Other conventions": ["convention insightface: accuracy 0.99350"],
+    "Overlap with the training set": [
+        "2 people in both sets.",
+        "2 people in both sets.",
+        "Audited by nearest embeddings",
+        "0.8300",
+    ],
     "Failures to enrol": ["3 failures to enrol; their comparisons count as non-matches."],
     "G1": ["50.00 %", "50 / 100"],
 }
@@ -96,6 +111,19 @@ def test_all_sections_are_drawn_and_written(tmp_path: Path) -> None:
     assert re.findall(r'<a href="#([^"]+)">', html) == [
         name for name in re.findall(r'<section id="([^"]+)">', html) if name != "conventions-and-notes"
     ]
+
+
+def test_scores_of_searches_are_not_called_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = pytest.importorskip("orthodrome.figures.evaluation")
+    series = {"genuine": np.array([0.9, 0.8, 0.4]), "impostor": np.array([0.1, 0.5, 0.3])}
+    for metrics, words in ((METRICS, ("TPIR: mated", "FPIR: non-mated")), ({}, ("TAR: genuine", "FAR: impostor"))):
+        (curves, *_) = sections_of(Report("x", "x", metrics, series))
+        (pictures,) = curves.parts
+        drawn = {picture.stem: picture.draw(figures).axes[0] for picture in pictures}
+        assert drawn["roc"].get_ylabel().startswith(words[0])
+        assert drawn["det"].get_xlabel().startswith(words[1])
+        named = [text.get_text() for text in drawn["errors"].get_legend().get_texts()]
+        assert named == [words[1].split(":")[0], "FNIR" if metrics else "FRR"]
 
 
 def test_a_curve_without_scores_is_drawn(tmp_path: Path) -> None:

@@ -4,9 +4,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from orthodrome.types import Interval
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What a set of scores counts, in the words of a picture: its wrong and right acceptances, its rejections, its two kinds."""
+
+    far: str
+    tar: str
+    frr: str
+    genuine: str
+    impostor: str
+    curve: str
+
+
+COMPARISONS = Trials(
+    far="FAR: impostor comparisons accepted",
+    tar="TAR: genuine comparisons accepted",
+    frr="FRR: genuine comparisons rejected",
+    genuine="genuine",
+    impostor="impostor",
+    curve="ROC, per comparison",
+)
+SEARCHES = Trials(
+    far="FPIR: non-mated searches accepted",
+    tar="TPIR: mated searches accepted",
+    frr="FNIR: mated searches not accepted",
+    genuine="mated",
+    impostor="non-mated",
+    curve="ROC of searches, whatever the rank",
+)
+
+
+def signed(score: float) -> str:
+    """A score with four digits and a real minus sign."""
+    return f"{score:.4f}".replace("-", "−")
 
 
 def percent(rate: float) -> str:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
+from orthodrome.evaluation.wording import COMPARISONS, Trials
 from orthodrome.figures.rates import rate_figure, reliability_figure
 from orthodrome.figures.style import FIRST, INK, SECOND, SYSTEMS, inked, keyed
 
@@ -49,13 +50,13 @@ class Band:
     high: np.ndarray
 
 
-def roc_figure(curves: Mapping[str, Curve], bands: Mapping[str, Band] | None = None) -> Figure:
+def roc_figure(curves: Mapping[str, Curve], bands: Mapping[str, Band] | None = None, trials: Trials = COMPARISONS) -> Figure:
     """TAR over FAR (logarithmic) of each named curve: arrays (far, tar) from the strictest threshold to the
     laxest.
 
     A curve is drawn as the steps it is: at each FAR the TAR that is reached without exceeding it. It
     starts at the lowest FAR above 0 that was observed; the TAR at no accepted impostor is the level it
-    starts from. ``bands`` shade the confidence band of the curves they name.
+    starts from. ``bands`` shade the confidence band of the curves they name; ``trials`` names the axes.
     """
     figure, axes = _axes()
     lowest = min(_lowest_far(far) for far, _ in curves.values())
@@ -65,8 +66,8 @@ def roc_figure(curves: Mapping[str, Curve], bands: Mapping[str, Band] | None = N
         if band := (bands or {}).get(name):
             axes.fill_between(band.far, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
     axes.set(xscale="log", xlim=(lowest, 1), ylim=(_floor_of(curves, bands or {}, lowest), 1))
-    axes.set_xlabel("FAR: impostor comparisons accepted")
-    axes.set_ylabel("TAR: genuine comparisons accepted")
+    axes.set_xlabel(trials.far)
+    axes.set_ylabel(trials.tar)
     axes.xaxis.set_major_formatter(FuncFormatter(_power_or_percent))
     axes.set_yticks([tick for tick in axes.get_yticks() if tick <= 1])
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
@@ -75,7 +76,7 @@ def roc_figure(curves: Mapping[str, Curve], bands: Mapping[str, Band] | None = N
     return figure
 
 
-def det_figure(curves: Mapping[str, Curve], bands: Mapping[str, Band] | None = None) -> Figure:
+def det_figure(curves: Mapping[str, Curve], bands: Mapping[str, Band] | None = None, trials: Trials = COMPARISONS) -> Figure:
     """FRR over FAR on normal-deviate axes, the curves and bands as in `roc_figure`.
 
     Martin et al., "The DET curve in assessment of detection task performance", Eurospeech 1997: where
@@ -99,14 +100,18 @@ def det_figure(curves: Mapping[str, Curve], bands: Mapping[str, Band] | None = N
             axes.fill_between(place(band.far, lowest_far), low, high, color=colour, alpha=0.18, linewidth=0)
     _deviate_axis(axes, "x", lowest_far, 0.6)
     _deviate_axis(axes, "y", lowest_frr, float(np.clip(1.6 * worst, 4 * lowest_frr, 0.95)))
-    axes.set_xlabel("FAR: impostor comparisons accepted")
-    axes.set_ylabel("FRR: genuine comparisons rejected")
+    axes.set_xlabel(trials.far)
+    axes.set_ylabel(trials.frr)
     _named(axes, curves, "best")
     return figure
 
 
 def error_rates_figure(
-    thresholds: np.ndarray, far: np.ndarray, frr: np.ndarray, lines: Mapping[str, float] | None = None
+    thresholds: np.ndarray,
+    far: np.ndarray,
+    frr: np.ndarray,
+    lines: Mapping[str, float] | None = None,
+    trials: Trials = COMPARISONS,
 ) -> Figure:
     """FAR and FRR (logarithmic) over the threshold, arrays (K,), thresholds falling; ``lines`` names thresholds to mark.
 
@@ -114,11 +119,11 @@ def error_rates_figure(
     """
     figure, axes = _axes()
     lowest = min(_lowest_far(far), _lowest_far(frr) if (frr > 0).any() else 1.0)
-    for name, rates, colour in (("FAR", far, IMPOSTOR), ("FRR", frr, GENUINE)):
+    for name, rates, colour in ((trials.far, far, IMPOSTOR), (trials.frr, frr, GENUINE)):
         shown = rates > 0
         across, up = thresholds[shown][::-1], rates[shown][::-1]
         kept = _spread(across, np.log(up))
-        axes.plot(across[kept], up[kept], drawstyle="steps-pre", color=colour, linewidth=1.8, label=name)
+        axes.plot(across[kept], up[kept], drawstyle="steps-pre", color=colour, linewidth=1.8, label=name.split(":")[0])
     axes.set(yscale="log", ylim=(lowest / 1.5, 1.5 / 1.2))
     _vertical_lines(axes, lines or {})
     axes.set_xlabel("threshold")
@@ -129,7 +134,9 @@ def error_rates_figure(
 
 
 def score_distribution_figure(
-    systems: Mapping[str, Scores], thresholds: Mapping[str, Mapping[str, float]] | None = None
+    systems: Mapping[str, Scores],
+    thresholds: Mapping[str, Mapping[str, float]] | None = None,
+    trials: Trials = COMPARISONS,
 ) -> Figure:
     """Distributions of genuine and impostor scores, one panel per named system: arrays (genuine, impostor).
 
@@ -140,12 +147,12 @@ def score_distribution_figure(
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     panels = figure.subplots(len(systems), 1, squeeze=False)[:, 0]
     for panel, (name, (genuine, impostor)) in zip(panels, systems.items(), strict=True):
-        _distributions(panel, genuine, impostor)
+        _distributions(panel, genuine, impostor, trials)
         _vertical_lines(panel, (thresholds or {}).get(name, {}))
         if len(systems) > 1:
             panel.set_title(name, loc="left", fontsize=10, color=INK)
         inked(panel)
-    keyed(panels[0], "upper left", fontsize=9)
+    keyed(panels[0], "best", fontsize=9)
     panels[-1].set_xlabel("score (cosine similarity)")
     return figure
 
@@ -226,13 +233,13 @@ def _power_or_percent(value: float, _position: Any) -> str:
     return f"{100 * value:g} %" if value >= 0.000999 else f"$10^{{{round(np.log10(value))}}}$"
 
 
-def _distributions(axes: Axes, genuine: np.ndarray, impostor: np.ndarray) -> None:
+def _distributions(axes: Axes, genuine: np.ndarray, impostor: np.ndarray, trials: Trials) -> None:
     everything = np.concatenate([genuine, impostor])
     low, high = float(everything.min()), float(everything.max())
     bins = int(np.clip(np.sqrt(min(len(genuine), len(impostor))), 20, 60))
     edges = np.linspace(low, high if high > low else low + 1e-3, bins + 1)
     highest = 0.0
-    for name, scores, colour in (("impostor", impostor, IMPOSTOR), ("genuine", genuine, GENUINE)):
+    for name, scores, colour in ((trials.impostor, impostor, IMPOSTOR), (trials.genuine, genuine, GENUINE)):
         density = np.histogram(scores, bins=edges)[0] / (len(scores) * np.diff(edges))
         highest = max(highest, float(density.max()))
         axes.stairs(density, edges, fill=True, color=colour, alpha=0.35)

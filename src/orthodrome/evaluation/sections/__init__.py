@@ -13,9 +13,17 @@ from typing import Any
 from orthodrome.evaluation import page
 from orthodrome.evaluation.sections.audit import calibration, failures_to_enrol, fairness, overlap
 from orthodrome.evaluation.sections.hardest import Images, hardest
-from orthodrome.evaluation.sections.identification import distractors, open_set, ranks
+from orthodrome.evaluation.sections.identification import distractors, galleries, open_set, ranks, trials
 from orthodrome.evaluation.sections.section import NO_PLOTS, Rendered, Section, render
-from orthodrome.evaluation.sections.verification import curve_pictures, curves, folds, headline, score_pictures, thresholds
+from orthodrome.evaluation.sections.verification import (
+    compatibility,
+    curve_pictures,
+    curves,
+    folds,
+    headline,
+    score_pictures,
+    thresholds,
+)
 from orthodrome.types import Report
 
 __all__ = [
@@ -34,7 +42,18 @@ __all__ = [
 Draw = Callable[[Report], Section | None]
 
 FIRST: tuple[Draw, ...] = (curves, thresholds, folds)
-LATER: tuple[Draw, ...] = (ranks, distractors, open_set, fairness, calibration, overlap, failures_to_enrol)
+LATER: tuple[Draw, ...] = (
+    trials,
+    galleries,
+    ranks,
+    distractors,
+    open_set,
+    fairness,
+    calibration,
+    compatibility,
+    overlap,
+    failures_to_enrol,
+)
 
 
 def sections_of(report: Report, images: Images | None = None) -> list[Section]:

@@ -68,10 +68,10 @@ def overlap(report: Report) -> Section | None:
     if not found:
         return None
     pairs = found.get("pairs") or ()
-    shown = [" ~ ".join(map(_plain, pair)) if isinstance(pair, list | tuple) else _plain(pair) for pair in pairs[:_MOST_OVERLAPS]]
-    rest = [page.paragraph(f"… and {len(pairs) - len(shown)} more, in report.json.")] if len(pairs) > len(shown) else []
-    kind = "warning" if pairs else "say"
-    return Section("Overlap with the training set", [page.paragraph(found["text"], kind), page.bullets(shown), *rest])
+    rest = [page.paragraph(f"… and {len(pairs) - _MOST_OVERLAPS:,} more, in report.json.")] if len(pairs) > _MOST_OVERLAPS else []
+    listed = [page.table([str(name) for name in pairs[0]], [_cells(pair) for pair in pairs[:_MOST_OVERLAPS]])] if pairs else []
+    how = page.paragraph(f"Audited {found['method']}; the pairs have to be looked at.")
+    return Section("Overlap with the training set", [page.paragraph(f"{found['text']}.", "say"), how, *listed, *rest])
 
 
 def failures_to_enrol(report: Report) -> Section | None:
@@ -102,8 +102,8 @@ def _ratio(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, int | float) else "not defined" if value is None else str(value)
 
 
-def _plain(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+def _cells(pair: Mapping[str, Any]) -> list[str]:
+    return [f"{value:.4f}" if isinstance(value, float) else str(value) for value in pair.values()]
 
 
 def _points(bins: Sequence[Mapping[str, Any]]) -> tuple[list[float], ...]:

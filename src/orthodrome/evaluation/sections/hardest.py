@@ -11,7 +11,7 @@ from typing import Any
 
 from orthodrome.evaluation import page
 from orthodrome.evaluation.sections.section import Section
-from orthodrome.evaluation.wording import counted, rounded_up
+from orthodrome.evaluation.wording import counted, rounded_up, signed
 from orthodrome.types import Report
 
 Images = Mapping[str, bytes | str | Path]
@@ -51,7 +51,7 @@ def _card(pair: Mapping[str, Any], images: Images) -> str:
     both = "".join(_face(identifier, images.get(identifier)) for identifier in pair["ids"])
     names = "<br>".join(escape(identifier.split("/")[-1]) for identifier in pair["ids"])
     verdict = "accepted" if pair["accepted"] else "rejected"
-    caption = f"<figcaption><b>{pair['score']:.4f}</b> {verdict}<br>{names}</figcaption>"
+    caption = f"<figcaption><b>{signed(pair['score'])}</b> {verdict}<br>{names}</figcaption>"
     return f'<figure><div class="both">{both}</div>{caption}</figure>'
 
 

@@ -43,7 +43,7 @@ def distractors(report: Report) -> Section | None:
 def open_set(report: Report) -> Section | None:
     """What a search does when the person may not be in the gallery at all."""
     rows: Rows = report.metrics.get("open_set") or ()
-    header = ("FPIR", "threshold", "non-mated searches accepted", "TPIR", "95 % interval", "mated searches accepted")
+    header = ("FPIR", "threshold", "non-mated accepted", "TPIR", "95 % interval", "mated accepted", "DIR")
     body = [
         (
             false_accept_rate(row["fpir"]),
@@ -52,15 +52,42 @@ def open_set(report: Report) -> Section | None:
             percent(row["tpir"]),
             span(row.get("interval")),
             counted(row["accepted_mated"], row["mated"]),
+            percent(row["dir"]) if "dir" in row else "–",
         )
         for row in rows
     ]
     meaning = page.paragraph(
-        "FPIR: searches for people who are not in the gallery that return a candidate at or above the threshold. "
-        "TPIR: searches for people who are in it that return the right one."
+        "FPIR: searches for people who are not in the gallery (non-mated) that return a candidate at or above the threshold. "
+        "TPIR: searches for people who are in it (mated) whose right candidate is at or above it; DIR: and the first."
     )
     minded = page.warnings((f"FPIR {false_accept_rate(row['fpir'])}", row.get("warning", "")) for row in rows)
     return Section("Open set", [meaning, page.table(header, body), *minded]) if rows else None
+
+
+def trials(report: Report) -> Section | None:
+    """Figures over repeated trials: mean, standard deviation, and their difference, which is what BLUFR reports."""
+    rows: Rows = report.metrics.get("trials") or ()
+    header = ("figure", "μ − σ", "mean", "standard deviation", "trials", "lowest and highest")
+    body = [
+        (
+            row["name"],
+            percent(row["mean"] - row["deviation"]),
+            percent(row["mean"]),
+            f"{100 * row['deviation']:.2f}",
+            str(row["trials"]),
+            f"{percent(min(row['values']))}, {percent(max(row['values']))}",
+        )
+        for row in rows
+    ]
+    return Section("Trials", [page.table(header, body)]) if rows else None
+
+
+def galleries(report: Report) -> Section | None:
+    """Figures against several galleries, each alone, and their means."""
+    rows: Rows = report.metrics.get("mean_over_galleries") or ()
+    header = ("figure", "mean", "each gallery")
+    body = [(row["name"], percent(row["mean"]), ", ".join(map(percent, row["galleries"]))) for row in rows]
+    return Section("Mean over galleries", [page.table(header, body)]) if rows else None
 
 
 def _few_misses(row: Mapping[str, Any]) -> str:

@@ -10,8 +10,21 @@ import numpy as np
 from orthodrome.evaluation import page
 from orthodrome.evaluation.roc import roc_curve
 from orthodrome.evaluation.sections.section import Picture, Section
-from orthodrome.evaluation.wording import counted, false_accept_rate, method_of, one_in, percent, rounded_up, span
+from orthodrome.evaluation.wording import (
+    COMPARISONS,
+    SEARCHES,
+    Trials,
+    counted,
+    false_accept_rate,
+    method_of,
+    one_in,
+    percent,
+    rounded_up,
+    span,
+)
 from orthodrome.types import Report
+
+_DET = "DET: both errors on normal-deviate axes"
 
 
 def headline(metrics: Mapping[str, Any]) -> str:
@@ -27,11 +40,20 @@ def headline(metrics: Mapping[str, Any]) -> str:
         boxes.append((f"TAR@FAR = {false_accept_rate(row['far'])}", row["tar"], row["interval"], ""))
     for row in metrics.get("cmc", ())[:1]:
         boxes.append((f"rank {row['rank']}", row["rate"], row.get("by_identity") or row.get("interval"), ""))
+    for row in metrics.get("trials", ()):
+        boxes.append((f"{row['name']}, μ − σ", row["mean"] - row["deviation"], None, f"over {row['trials']} trials"))
+    for row in metrics.get("mean_over_galleries", ()):
+        boxes.append((row["name"], row["mean"], None, "mean of galleries"))
     for row in metrics.get("open_set", ()):
         boxes.append((f"TPIR@FPIR = {false_accept_rate(row['fpir'])}", row["tpir"], row.get("interval"), ""))
     methods = sorted({method_of(interval) for _, _, interval, _ in boxes if interval})
     note = page.paragraph(f"Ranges are 95 % intervals: {'; '.join(methods)}.") if methods else ""
-    return page.headline(page.box(name, percent(rate), (span(interval), extra)) for name, rate, interval, extra in boxes) + note
+    return (
+        page.headline(
+            page.box(name, percent(rate), (span(interval) if interval else "", extra)) for name, rate, interval, extra in boxes
+        )
+        + note
+    )
 
 
 def curves(report: Report) -> Section | None:
@@ -50,11 +72,10 @@ def curve_pictures(reports: Mapping[str, Report]) -> list[Picture]:
     if not drawn:
         return []
     bands = {name: band for name, report in reports.items() if (band := report.metrics.get("roc_band"))}
+    trials = _trials(reports)
     return [
-        Picture("roc", "ROC, per comparison", lambda figures: figures.roc_figure(drawn, _bands(figures, bands))),
-        Picture(
-            "det", "DET: both errors on normal-deviate axes", lambda figures: figures.det_figure(drawn, _bands(figures, bands))
-        ),
+        Picture("roc", trials.curve, lambda figures: figures.roc_figure(drawn, _bands(figures, bands), trials)),
+        Picture("det", _DET, lambda figures: figures.det_figure(drawn, _bands(figures, bands), trials)),
     ]
 
 
@@ -65,14 +86,15 @@ def score_pictures(reports: Mapping[str, Report]) -> list[Picture]:
         return []
     scores = {name: (np.asarray(r.series["genuine"]), np.asarray(r.series["impostor"])) for name, r in scored.items()}
     lines = {name: _threshold_lines(report.metrics) for name, report in scored.items()}
-    caption = "Scores of genuine and impostor comparisons, each of area 1"
-    pictures = [Picture("scores", caption, lambda figures: figures.score_distribution_figure(scores, lines))]
+    trials = _trials(scored)
+    caption = f"Scores, {trials.genuine} and {trials.impostor}, each of area 1"
+    pictures = [Picture("scores", caption, lambda figures: figures.score_distribution_figure(scores, lines, trials))]
     if len(scored) == 1:
         (name,) = scored
         curve = roc_curve(*scores[name])
         rates = (curve.thresholds[1:], curve.far[1:], 1 - curve.tar[1:])
-        caption = "What each threshold does: impostors accepted (FAR), genuines rejected (FRR)"
-        pictures.append(Picture("errors", caption, lambda figures: figures.error_rates_figure(*rates, lines[name])))
+        caption = f"What each threshold does. {trials.far}; {trials.frr}"
+        pictures.append(Picture("errors", caption, lambda figures: figures.error_rates_figure(*rates, lines[name], trials)))
     return pictures
 
 
@@ -120,6 +142,20 @@ def folds(report: Report) -> Section | None:
     text = [page.paragraph(f"Accuracy {accuracy['text']}.", "say")] if accuracy else []
     minded = page.warnings([("the accuracy", (accuracy or {}).get("warning", ""))])
     return Section("Folds", [*text, *minded, page.table(header, body)])
+
+
+def compatibility(report: Report) -> Section | None:
+    """What another toolkit prints for the same scores, by its own conventions."""
+    found = report.metrics.get("compatibility")
+    if not found:
+        return None
+    warning = "For comparison with old numbers only; the figures above are the ones to quote."
+    return Section("Other conventions", [page.paragraph(found["text"]), page.paragraph(warning)])
+
+
+def _trials(reports: Mapping[str, Report]) -> Trials:
+    """Searches, where reports count ranks: their scores are the best of each search."""
+    return SEARCHES if all(report.metrics.get("cmc") for report in reports.values()) else COMPARISONS
 
 
 def _curve(report: Report) -> tuple[np.ndarray, np.ndarray] | None:
