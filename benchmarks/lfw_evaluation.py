@@ -46,7 +46,7 @@ def usual_tools(embeddings: EmbeddingSet, pairs: Pairs) -> dict[str, np.ndarray]
     units = embeddings.vectors / np.linalg.norm(embeddings.vectors, axis=1, keepdims=True)
     first, second = match_embeddings(embeddings, pairs)
     scores = np.sum(units[first] * units[second], axis=1)
-    people = pairs.identities()
+    people = np.asarray(pairs.identities())
     count = people.max() + 1
     random = np.random.default_rng(0)
     rows = []

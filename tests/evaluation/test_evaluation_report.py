@@ -13,7 +13,7 @@ import pytest
 
 from orthodrome import files
 from orthodrome.evaluation import summary_rows, verification, write_comparison, write_report
-from orthodrome.evaluation.sections import NO_PLOTS
+from orthodrome.evaluation.sections import NO_PLOTS, section
 from orthodrome.evaluation.wording import false_accept_rate, one_in, rounded_up
 from orthodrome.types import InputError, Report
 
@@ -116,24 +116,34 @@ def test_a_report_of_another_kind_is_written_too(tmp_path: Path) -> None:
     assert summary_rows({"a": other})[1] == [("a", "–", "–", "–")]
 
 
-def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch) -> None:
-    (tmp_path / "report.json").write_text("old")
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take seconds, and not every test looks at them."""
+    monkeypatch.setattr(section, "_figures", lambda: (None, ""))
+
+
+@pytest.mark.parametrize("number", range(len(NUMBERS)), ids=NUMBERS)
+def test_a_disk_that_is_full_at_any_file_leaves_the_old_report_whole(
+    number: int, tmp_path: Path, monkeypatch, no_pictures
+) -> None:
+    write_report(report(), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     write, calls = files._write_to_disk, []
 
     def fill_up(path: Path, content: bytes) -> None:
         calls.append(path)
         write(path, content[: len(content) // 2])
-        if len(calls) == 2:
+        if len(calls) == number + 1:
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "_write_to_disk", fill_up)
-    with pytest.raises(InputError, match=r"cannot write .*report.html: No space left on device"):
-        write_report(report(), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
-    assert (tmp_path / "report.json").read_text() == "old"
+    message = rf"cannot write .*{NUMBERS[number]}: No space left on device; nothing was left half-written"
+    with pytest.raises(InputError, match=message):
+        write_report(report(0.5), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made(tmp_path: Path, no_pictures) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write"):
         write_report(report(), tmp_path / "file" / "folder")
