@@ -225,6 +225,12 @@ def test_files_that_are_not_what_they_should_be(runs: tuple[Path, Path], tmp_pat
     (folder / "scores.npz").unlink()
     with pytest.raises(InputError, match=r"has no scores\.npz beside its report"):
         compare_runs([folder, runs[1]])
-    (folder / "report.json").write_text('{"systems": {}}')
-    with pytest.raises(InputError, match="is not the report of one evaluation"):
-        read_report(folder)
+    for content in (
+        '{"systems": {}}',
+        "[]",
+        "{",
+        '{"protocol": "x", "title": "x", "notes": [], "metrics": {"folds": [{"fold": "1"}]}}',
+    ):
+        (folder / "report.json").write_text(content)
+        with pytest.raises(InputError, match="is not the report of one evaluation"):
+            read_report(folder)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orthodrome.evaluation import tar_at_far, verification, write_report
+from orthodrome.evaluation import tar_at_far, verification, wilson, write_report
 from orthodrome.evaluation.completing import HARDEST, completed, hardest_pairs, roc_band
 from orthodrome.evaluation.scored import ScoredPairs, from_series
 from orthodrome.evaluation.sections import Section, render, section, sections_of
@@ -49,7 +49,7 @@ METRICS: dict[str, Any] = {
                 **{"fnmr": None, "rejected_genuine": 0, "genuine": 0, "fnmr_interval": None},
             },
         ],
-        "ratios": {"fmr_max_over_min": None, "fnmr_max_over_min": 1.25},
+        "ratios": {"FMR max/min": None, "FNMR max/min": 1.25},
     },
     "overlap": {
         "method": "by nearest embeddings",
@@ -73,7 +73,7 @@ SAID = {
         "<north>",
         "40 / 20,000",
         "Mind at group south: no accepted impostors in 500",
-        "FMR max over min: not defined",
+        "FMR max/min: not defined",
         "1.25",
     ],
     "Other conventions": ["convention insightface: accuracy 0.99350"],
@@ -130,7 +130,11 @@ def test_a_curve_without_scores_is_drawn(tmp_path: Path) -> None:
     """As the streaming engine gives it: (far, tar) at chosen points, no scores."""
     pytest.importorskip("matplotlib")
     curve = (np.array([1e-6, 1e-4, 1.0]), np.array([0.5, 0.8, 1.0]))
-    written = write_report(Report("stream", "A curve", {}, {"roc": curve}), tmp_path)
+    report = Report("stream", "A curve", {"counts": {"genuine": 200, "impostor": 10**7}}, {"roc": curve})
+    band = completed(report).metrics["roc_band"]
+    assert (band["method"], band["far"], band["tar"]) == ("pointwise, Wilson", [1e-6, 1e-4, 1.0], [0.5, 0.8, 1.0])
+    assert (band["low"][1], band["high"][1]) == (wilson(160, 200).low, wilson(160, 200).high)
+    written = write_report(report, tmp_path)
     assert [path.name for path in written.files] == ["report.json", "report.html", "roc.png", "det.png"]
 
 

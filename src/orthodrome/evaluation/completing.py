@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from orthodrome.evaluation.calibration_quality import calibration_metrics
+from orthodrome.evaluation.intervals import wilson
 from orthodrome.evaluation.roc import roc_summary
 from orthodrome.evaluation.scored import ScoredPairs, from_series
 from orthodrome.types import Report
@@ -27,11 +28,13 @@ def completed(report: Report) -> Report:
     """``report`` with ``roc_band``, ``hardest`` and ``calibration`` among its metrics, where its series suffice and it
     does not bring them itself.
 
-    ``hardest`` needs the ids of the pairs and a ``best_threshold``; ``calibration`` needs folds.
+    ``hardest`` needs the ids of the pairs and a ``best_threshold``; ``calibration`` needs folds. A report that
+    holds a curve (``roc``: far, tar) in place of scores gets Wilson's band, where ``counts`` say of how many
+    genuines.
     """
     pairs = from_series(report.series)
     if pairs is None:
-        return report
+        return _with_band_of_curve(report)
     added = {
         name: found for name, make in _ADDED.items() if name not in report.metrics and (found := make(pairs, report.metrics))
     }
@@ -84,6 +87,20 @@ def hardest_pairs(pairs: ScoredPairs, threshold: float) -> dict[str, Any]:
         "rejected_genuine": int((~accepted[genuines]).sum()),
         "genuine": len(genuines),
     }
+
+
+def _with_band_of_curve(report: Report) -> Report:
+    counts, curve = report.metrics.get("counts"), report.series.get("roc")
+    if counts is None or curve is None or "roc_band" in report.metrics:
+        return report
+    far, tar = (np.asarray(side, dtype=float) for side in curve)
+    above = np.flatnonzero(far > 0)
+    steps = np.geomspace(far[above[0]], far[-1], _BAND_POINTS)
+    shown = above[np.unique(np.searchsorted(far[above], steps).clip(0, len(above) - 1))]
+    intervals = [wilson(round(rate * counts["genuine"]), counts["genuine"]) for rate in tar[shown].tolist()]
+    ends = {"low": [interval.low for interval in intervals], "high": [interval.high for interval in intervals]}
+    band = {"method": f"pointwise, {intervals[0].method}", "far": far[shown].tolist(), "tar": tar[shown].tolist(), **ends}
+    return replace(report, metrics={**report.metrics, "roc_band": band})
 
 
 def _band(pairs: ScoredPairs, _metrics: Mapping[str, Any]) -> dict[str, Any]:

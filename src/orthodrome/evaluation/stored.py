@@ -51,12 +51,16 @@ def read_report(path: PathLike) -> Report:
     file = _report_file(Path(path))
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        report = Report(content["protocol"], content["title"], content["metrics"], {}, tuple(content["notes"]))
+        metrics, notes = dict(content["metrics"]), tuple(content["notes"])
+        report = Report(str(content["protocol"]), str(content["title"]), metrics, _read_scores(file.parent / SCORES_FILE), notes)
+        _folds(report)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror or error}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} is not the report of one evaluation: {type(error).__name__} {error}") from None
-    return Report(report.protocol, report.title, report.metrics, _read_scores(file.parent / SCORES_FILE), report.notes)
+    return report
 
 
 def compare_runs(paths: Sequence[PathLike]) -> RunsComparison:
@@ -107,8 +111,11 @@ def _system(name: str, report: Report) -> System:
     pairs = from_series(report.series)
     if pairs is None:
         raise InputError(f"{name} has no {SCORES_FILE} beside its report; evaluate it again to compare it pair by pair")
-    folds = tuple(FoldResult(*(fold[key] for key in _FOLD_KEYS)) for fold in report.metrics.get("folds", ()))
-    return System(pairs, folds)
+    return System(pairs, _folds(report))
+
+
+def _folds(report: Report) -> tuple[FoldResult, ...]:
+    return tuple(FoldResult(*(fold[key] for key in _FOLD_KEYS)) for fold in report.metrics.get("folds") or ())
 
 
 def _lines(a: str, b: str, found: PairedComparison) -> list[str]:

@@ -164,7 +164,7 @@ def all_pairs(embeddings: EmbeddingSet, folds: int = 10, seed: int = 0) -> Verif
     dealt = np.zeros(len(everything), dtype=np.int64)
     dealt[drawn] = deal_folds(everything.same[drawn], folds, seed)
     codes = identity_codes(everything.identities, everything.same)
-    rows = np.stack(np.triu_indices(len(embeddings), 1), axis=1)
+    rows = np.stack(np.triu_indices(len(embeddings), 1), axis=1).astype(np.int32)
     pairs = ScoredPairs(everything.scores, everything.same, dealt, codes, rows, np.array(embeddings.ids))
     report = _verify(pairs, dealt > 0)
     note = (

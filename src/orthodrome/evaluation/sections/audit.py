@@ -33,7 +33,7 @@ def fairness(report: Report) -> Section | None:
         for row in found["groups"]
     ]
     intro = page.paragraph(f"One threshold for all, {rounded_up(found['threshold'])}; rates per comparison.")
-    ratios = page.bullets(f"{_words(name)}: {_ratio(value)}" for name, value in (found.get("ratios") or {}).items())
+    ratios = page.bullets(f"{name}: {_ratio(value)}" for name, value in (found.get("ratios") or {}).items())
     minded = page.warnings((f"group {row['group']}", _few_errors(row)) for row in found["groups"])
     return Section("Groups", [intro, page.table(header, body), *minded, ratios])
 
@@ -91,11 +91,6 @@ def _few_errors(row: Mapping[str, Any]) -> str:
 
 def _rate(rate: float | None) -> str:
     return "–" if rate is None else percent(rate) if rate == 0 or rate >= 0.001 else f"{100 * rate:.2g} %"
-
-
-def _words(name: str) -> str:
-    """``fmr_max_over_min`` -> ``FMR max over min``."""
-    return " ".join(word.upper() if word in ("fmr", "fnmr", "fdr") else word for word in name.split("_"))
 
 
 def _ratio(value: Any) -> str:
