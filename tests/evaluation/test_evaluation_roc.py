@@ -174,6 +174,17 @@ def test_intervals_with_and_without_identities() -> None:
     assert equal_error_rate(genuine, impostor, np.arange(40) // 2, people).interval.method.startswith("bootstrap")
 
 
+def test_a_bootstrap_that_never_errs_does_not_claim_certainty() -> None:
+    """No genuine is rejected in any resample: 100–100 % would be false; Wilson's interval says what 30 trials can say."""
+    impostor_people = np.stack([np.arange(30) % 6, 1 + np.arange(30) % 6], axis=1)
+    genuine, impostor = np.linspace(1, 2, 30), np.linspace(0, 0.9, 30)
+    (row,) = tar_at_far(genuine, impostor, [0.1], np.arange(30) % 7, impostor_people)
+    assert (row.tar, row.interval.high, row.interval.method) == (1, 1, "Wilson")
+    assert row.interval.low == pytest.approx(0.8865, abs=1e-4)
+    assert equal_error_rate(genuine, impostor, np.arange(30) % 7, impostor_people).interval.low == 0
+    assert equal_error_rate(genuine, impostor, np.arange(30) % 7, impostor_people).interval.high > 0.1
+
+
 def test_errors() -> None:
     with pytest.raises(ValueError, match=r"needs ≥ 1/FAR = 1,000 impostors; got 999"):
         tar_at_far([0.5], np.zeros(999), [0.001])

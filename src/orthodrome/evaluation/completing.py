@@ -4,7 +4,7 @@ pairs, and how well the scores can be calibrated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -15,7 +15,7 @@ from orthodrome.evaluation.calibration_quality import calibration_metrics
 from orthodrome.evaluation.intervals import wilson
 from orthodrome.evaluation.roc import roc_summary
 from orthodrome.evaluation.scored import ScoredPairs, from_series
-from orthodrome.types import Report
+from orthodrome.types import Interval, Report
 
 HARDEST = 12
 """Pairs of each kind that a report shows."""
@@ -46,7 +46,8 @@ def roc_band(pairs: ScoredPairs) -> dict[str, Any]:
     (K,), and the ``method``.
 
     The band is pointwise: each FAR alone is covered. By identity where the people are known, on the same
-    resamples at every FAR; Wilson's where they are not, or where there are more than 200,000 pairs.
+    resamples at every FAR; Wilson's where they are not, where there are more than 200,000 pairs, and where
+    no resample differs.
     """
     genuine, impostor = pairs.of_kind("genuine"), pairs.of_kind("impostor")
     counts = np.unique(np.geomspace(1, len(impostor), _BAND_POINTS).round().astype(int)).tolist()
@@ -54,13 +55,7 @@ def roc_band(pairs: ScoredPairs) -> dict[str, Any]:
     if pairs.identities is not None and len(pairs) <= _MOST_RESAMPLED:
         codes = (pairs.identities[pairs.same], pairs.identities[~pairs.same])
     _, rows = roc_summary(genuine, impostor, [Fraction(count, len(impostor)) for count in counts], *codes)
-    return {
-        "method": f"pointwise, {rows[0].interval.method}",
-        "far": [row.far for row in rows],
-        "tar": [row.tar for row in rows],
-        "low": [row.interval.low for row in rows],
-        "high": [row.interval.high for row in rows],
-    }
+    return _band_of([row.far for row in rows], [row.tar for row in rows], [row.interval for row in rows])
 
 
 def hardest_pairs(pairs: ScoredPairs, threshold: float) -> dict[str, Any]:
@@ -98,9 +93,16 @@ def _with_band_of_curve(report: Report) -> Report:
     steps = np.geomspace(far[above[0]], far[-1], _BAND_POINTS)
     shown = above[np.unique(np.searchsorted(far[above], steps).clip(0, len(above) - 1))]
     intervals = [wilson(round(rate * counts["genuine"]), counts["genuine"]) for rate in tar[shown].tolist()]
-    ends = {"low": [interval.low for interval in intervals], "high": [interval.high for interval in intervals]}
-    band = {"method": f"pointwise, {intervals[0].method}", "far": far[shown].tolist(), "tar": tar[shown].tolist(), **ends}
+    band = _band_of(far[shown].tolist(), tar[shown].tolist(), intervals)
     return replace(report, metrics={**report.metrics, "roc_band": band})
+
+
+def _band_of(far: list[float], tar: list[float], intervals: Sequence[Interval]) -> dict[str, Any]:
+    """A TAR is no less than that at a lower FAR, so each end of the band may borrow from its neighbours, and never falls."""
+    methods = dict.fromkeys(interval.method for interval in intervals)
+    low = np.maximum.accumulate([interval.low for interval in intervals])
+    high = np.minimum.accumulate([interval.high for interval in intervals][::-1])[::-1]
+    return {"method": f"pointwise, {'; '.join(methods)}", "far": far, "tar": tar, "low": low.tolist(), "high": high.tolist()}
 
 
 def _band(pairs: ScoredPairs, _metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def roc_curve(genuine: ArrayLike, impostor: ArrayLike) -> RocCurve:
 
     Raises InputError when a set is empty or holds a score that is not finite.
     """
-    ranking, _ = _ranked(genuine, impostor)
+    ranking = rank(*(np.sort(scores)[::-1] for scores in _of_one_type(genuine, impostor)))
     return RocCurve(np.append(np.inf, ranking.levels), ranking.genuine, ranking.impostor)
 
 
@@ -106,7 +106,8 @@ def tar_at_far(
     number that was written: 0.001 of 3000 is 3, whatever binary fractions say.
 
     With identities, the people of each comparison, (G, 2) or (G,) and (I, 2), the interval is a bootstrap
-    by identity; without, Wilson's, which takes comparisons as independent. Raises InputError (a
+    by identity; without, Wilson's, which takes comparisons as independent. Where no resample differs from
+    another (no genuine rejected, say) the bootstrap would claim certainty, and the interval is Wilson's too. Raises InputError (a
     ValueError) for a FAR outside (0, 1] or one with FAR·I < 1, which these impostors cannot resolve.
     """
     return roc_summary(genuine, impostor, fars, genuine_identities, impostor_identities)[1]
@@ -145,7 +146,8 @@ def roc_summary(
     intervals = _wilson(eer[0], rows, min(genuines, impostors))
     if genuine_identities is not None or impostor_identities is not None:
         codes = _identities(genuine_identities, impostor_identities, genuines, impostors)[order]
-        intervals = bootstrap_by_identity(codes, _statistics(ranking, exact))
+        resampled = bootstrap_by_identity(codes, _statistics(ranking, exact))
+        intervals |= {name: interval for name, interval in resampled.items() if interval.low < interval.high}
     _, _, far, frr = eer
     warning = small_counts_warning(round(far * impostors), impostors, round((1 - frr) * genuines), genuines)
     return EqualErrorRate(*eer, interval=intervals["EER"], warning=warning), tuple(
@@ -174,12 +176,17 @@ class _Point:
 
 def _ranked(genuine: ArrayLike, impostor: ArrayLike) -> tuple[Ranking, np.ndarray]:
     """The ranking, and the order (G + I,) that sorts the genuines, then the impostors, each from the highest score."""
-    genuines, impostors = score_array(genuine, "genuine scores"), score_array(impostor, "impostor scores")
-    dtype = np.result_type(genuines, impostors)
-    genuines, impostors = genuines.astype(dtype), impostors.astype(dtype)
+    genuines, impostors = _of_one_type(genuine, impostor)
     by_genuine, by_impostor = np.argsort(-genuines, kind="stable"), np.argsort(-impostors, kind="stable")
     order = np.concatenate([by_genuine, len(genuines) + by_impostor])
     return rank(genuines[by_genuine], impostors[by_impostor]), order
+
+
+def _of_one_type(genuine: ArrayLike, impostor: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Both sets of scores, checked, in the wider of their types."""
+    genuines, impostors = score_array(genuine, "genuine scores"), score_array(impostor, "impostor scores")
+    dtype = np.result_type(genuines, impostors)
+    return genuines.astype(dtype), impostors.astype(dtype)
 
 
 def _far_point(plain: Weighed, far: Fraction) -> _Point:

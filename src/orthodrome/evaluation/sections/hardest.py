@@ -21,7 +21,7 @@ _SIDE = 112  # of a thumbnail, in pixels
 
 
 def hardest(report: Report, images: Images | None = None) -> Section | None:
-    """The hardest false accepts and false rejects, side by side, with their scores; ids where an image is missing."""
+    """The hardest false accepts and false rejects, side by side, with their scores and ids."""
     found = report.metrics.get("hardest")
     if not found:
         return None
@@ -43,6 +43,11 @@ def hardest(report: Report, images: Images | None = None) -> Section | None:
 
 
 def _gallery(pairs: Sequence[Mapping[str, Any]], images: Images) -> str:
+    """The pairs as cards with both faces; as a table of ids where there is no image of any."""
+    if not any(identifier in images for pair in pairs for identifier in pair["ids"]):
+        return page.table(
+            ("score", "", "first", "second"), [(signed(pair["score"]), _verdict(pair), *pair["ids"]) for pair in pairs]
+        )
     cards = "\n".join(_card(pair, images) for pair in pairs)
     return f'<div class="faces">\n{cards}\n</div>'
 
@@ -50,9 +55,12 @@ def _gallery(pairs: Sequence[Mapping[str, Any]], images: Images) -> str:
 def _card(pair: Mapping[str, Any], images: Images) -> str:
     both = "".join(_face(identifier, images.get(identifier)) for identifier in pair["ids"])
     names = "<br>".join(escape(identifier.split("/")[-1]) for identifier in pair["ids"])
-    verdict = "accepted" if pair["accepted"] else "rejected"
-    caption = f"<figcaption><b>{signed(pair['score'])}</b> {verdict}<br>{names}</figcaption>"
+    caption = f"<figcaption><b>{signed(pair['score'])}</b> {_verdict(pair)}<br>{names}</figcaption>"
     return f'<figure><div class="both">{both}</div>{caption}</figure>'
+
+
+def _verdict(pair: Mapping[str, Any]) -> str:
+    return "accepted" if pair["accepted"] else "rejected"
 
 
 def _face(identifier: str, source: bytes | str | Path | None) -> str:
