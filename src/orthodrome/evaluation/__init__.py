@@ -2,6 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from orthodrome.evaluation.calibration import Calibration, calibrate, load_calibration, save_calibration
+from orthodrome.evaluation.calibration_quality import cllr, cross_fitted, minimum_cllr, reliability
+from orthodrome.evaluation.comparing import PairedComparison, System, compare_systems, mcnemar
 from orthodrome.evaluation.folds import FoldResult, deal_folds
 from orthodrome.evaluation.intervals import bootstrap_by_identity, wilson
 from orthodrome.evaluation.pairs import ImageId, Pairs, read_pairs, resolve_pairs
@@ -15,7 +18,9 @@ from orthodrome.evaluation.roc import (
     roc_curve,
     tar_at_far,
 )
+from orthodrome.evaluation.scored import ScoredPairs, from_series
 from orthodrome.evaluation.scores import Comparisons, canonical_scores, pair_scores
+from orthodrome.evaluation.stored import RunsComparison, compare_runs, read_report
 from orthodrome.evaluation.verification import (
     VerificationReport,
     all_pairs,
@@ -39,27 +44,44 @@ def __getattr__(name: str) -> Any:  # the streaming engine imports torch, so onl
 
 __all__ = [
     "PROTOCOLS",
+    "Calibration",
     "Comparisons",
     "EqualErrorRate",
     "EvaluationProtocol",
     "FoldResult",
     "ImageId",
+    "PairedComparison",
     "Pairs",
     "RocCurve",
+    "RunsComparison",
+    "ScoredPairs",
     "StreamedRoc",
+    "System",
     "TarAtFar",
     "VerificationReport",
     "Written",
     "all_pairs",
     "bootstrap_by_identity",
+    "calibrate",
     "canonical_scores",
+    "cllr",
     "compare_all",
+    "compare_runs",
+    "compare_systems",
+    "cross_fitted",
     "deal_folds",
     "equal_error_rate",
+    "from_series",
+    "load_calibration",
+    "mcnemar",
+    "minimum_cllr",
     "pair_scores",
     "read_pairs",
+    "read_report",
+    "reliability",
     "resolve_pairs",
     "roc_curve",
+    "save_calibration",
     "streaming_memory",
     "summary_rows",
     "tar_at_far",
