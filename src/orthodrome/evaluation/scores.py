@@ -36,10 +36,6 @@ class Comparisons:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def take(self, positions: np.ndarray) -> Comparisons:
-        """The comparisons at ``positions`` (indices or a mask)."""
-        return Comparisons(self.scores[positions], self.same[positions], self.identities[positions])
-
 
 def usable(vectors: ArrayLike, ids: Sequence[str] | None = None, first: int = 0) -> np.ndarray:
     """``vectors`` (N, D) as float32, if each has a direction.

@@ -71,7 +71,7 @@ def choosing(problem: Problem) -> Found:
 
 def at_once(problem: Problem, expected: Upstream) -> Found:
     """N of an additive link, with the gradients, which do not depend on N."""
-    upstream, gradients = expected(torch.zeros_like(problem.p)), problem.operands.zeros()
+    upstream, gradients = expected(torch.zeros_like(problem.p)), problem.operands.room(whole=problem.floor == -math.inf)
     n = sum(tile.partial_and_gradients(tile.products(), upstream, gradients) for tile in problem.tiles())
     assert isinstance(n, Tensor)
     return Found(n, expected=upstream, gradients=gradients)
@@ -79,7 +79,7 @@ def at_once(problem: Problem, expected: Upstream) -> Found:
 
 def gradients_of(problem: Problem, found: Found, upstream: Tensor) -> Operands:
     """The gradients under ``upstream``, the gradient of N, tile by tile."""
-    gradients = problem.operands.zeros()
+    gradients = problem.operands.room(whole=found.chosen is None)
     tiles = problem.tiles() if found.chosen is None else problem.tiles_of(found.chosen)
     for position, tile in enumerate(tiles):
         raw = found.held[position] if position < len(found.held) else tile.products()

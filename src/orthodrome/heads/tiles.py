@@ -39,9 +39,11 @@ class Operands:
         """In the order of the fields."""
         return self.query, self.proxies, self.scale, self.bias, self.class_bias
 
-    def zeros(self) -> Operands:
-        """Room for their gradients."""
-        return Operands(*(None if value is None else torch.zeros_like(value) for value in self.all()))  # type: ignore[arg-type]
+    def room(self, whole: bool) -> Operands:
+        """Zeros to add their gradients to; those of the proxies are left unset where ``whole``: every row will be written."""
+        proxies = (torch.empty_like if whole else torch.zeros_like)(self.proxies)
+        others = (None if value is None else torch.zeros_like(value) for value in (self.scale, self.bias, self.class_bias))
+        return Operands(torch.zeros_like(self.query), proxies, *others)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -229,14 +231,27 @@ class Tile:
     def _add_products(
         self, by_raw: Tensor, proxies: Tensor, rows: slice | Tensor, by_leaf: Leaves, leaves: Leaves, gradients: Operands
     ) -> None:
-        """∂/∂q += G·W, and ∂/∂W = Gᵀ·q − (∂/∂a)·a³·W in its rows."""
+        """∂/∂q += G·W, and ∂/∂W = Gᵀ·q − (∂/∂a)·a³·W in its rows, written where it belongs: passes over W are what a tile costs."""
         rounded = self.problem.rounded
         factor = rounded(by_raw)
         gradients.query.add_(factor @ rounded(proxies))
-        by_proxies = (factor.T @ self.query).to(proxies.dtype)
+        in_place = isinstance(rows, slice) and gradients.proxies.dtype == proxies.dtype
+        by_proxies = gradients.proxies[rows] if in_place else torch.empty_like(proxies)
         if "inverse" in leaves:
-            by_proxies.addcmul_(proxies, -(by_leaf["inverse"] * leaves["inverse"] ** 3).T)
-        gradients.proxies[rows] = by_proxies.to(gradients.proxies.dtype)
+            torch.mul(proxies, -(by_leaf["inverse"] * leaves["inverse"] ** 3).T, out=by_proxies)
+        else:
+            by_proxies.zero_()
+        add_product(by_proxies, factor.T, self.query)
+        if not in_place:
+            gradients.proxies[rows] = by_proxies.to(gradients.proxies.dtype)
+
+
+def add_product(total: Tensor, first: Tensor, second: Tensor) -> None:
+    """total += first·second; a product in lower precision is added in that of ``total``."""
+    if first.dtype == total.dtype:
+        total.addmm_(first, second)
+    else:
+        total.add_(first @ second)
 
 
 def rows_of(classes: slice | Tensor, per_class: int) -> slice | Tensor:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from orthodrome.evaluation.scores import unit_vectors
-from orthodrome.evaluation.streaming.pilot import Pilot
 from orthodrome.evaluation.streaming.screens import BFLOAT16, FLOAT32, Screen, bound, holds
 from orthodrome.evaluation.streaming.sides import Comparison
-from orthodrome.evaluation.streaming.tallies import Band
 from orthodrome.registry import Registry
 from orthodrome.types import InputError
 
@@ -29,8 +27,10 @@ SCORED_AGAIN = 6e-7
 _ROWS, _COLUMNS = 256, 1024
 
 
-def choose_screen(name: str, problem: Comparison, sample: Pilot, bands: Sequence[Band]) -> Screen:
+def choose_screen(name: str, problem: Comparison, near: Callable[[float], float] = lambda error: 0.0) -> Screen:
     """The screen of a ``name``, or for ``"auto"`` the one that costs least; checked on this machine.
+
+    ``near``: the share of comparisons that a screen with an error leaves to be scored again.
 
     Raises InputError where products are rounded to less than the screen's bound assumes.
     """
@@ -41,7 +41,7 @@ def choose_screen(name: str, problem: Comparison, sample: Pilot, bands: Sequence
             "products on this machine are rounded to less than float32, so that no count would be exact; "
             "set torch.set_float32_matmul_precision('highest')"
         )
-    return min(kept, key=lambda screen: _cost(screen, rows, columns, sample, bands)) if len(kept) > 1 else kept[0]
+    return min(kept, key=lambda screen: _cost(screen, rows, columns, near)) if len(kept) > 1 else kept[0]
 
 
 def _candidates(name: str, problem: Comparison) -> list[Screen]:
@@ -51,12 +51,12 @@ def _candidates(name: str, problem: Comparison) -> list[Screen]:
     return [SCREENS.get(each) for each in SCREENS] if large else [FLOAT32]
 
 
-def _cost(screen: Screen, rows: np.ndarray, columns: np.ndarray, sample: Pilot, bands: Sequence[Band]) -> float:
+def _cost(screen: Screen, rows: np.ndarray, columns: np.ndarray, near: Callable[[float], float]) -> float:
     """Seconds a comparison: its product, and its share of those that are scored again."""
     panels = screen.panel(rows), screen.panel(columns)
     room = torch.empty(len(rows) * len(columns), dtype=screen.dtype)
     seconds = min(_seconds(lambda: screen.products(*panels, slice(0, len(rows)), room)) for _ in range(3))
-    return seconds / len(room) + SCORED_AGAIN * sample.within(bands, bound(*panels))
+    return seconds / len(room) + SCORED_AGAIN * near(bound(*panels))
 
 
 def _seconds(step: Callable[[], object]) -> float:

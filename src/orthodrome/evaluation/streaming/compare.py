@@ -96,7 +96,8 @@ def compare_all(
         raise InputError(f"workers must be at least 1; got {workers}")
     check_vectors(problem)
     sample = pilot(problem, counts.counted)
-    chosen = choose_screen(screen, problem, sample, wanted.bands(sample, DEVIATIONS))
+    expected = wanted.bands(sample, DEVIATIONS)
+    chosen = choose_screen(screen, problem, lambda error: sample.within(expected, error))
     cut, kept = plan(problem), Path(state) if state else None
 
     def one_pass(bands: tuple[Band, ...]) -> Points:

@@ -7,6 +7,7 @@ scores that many comparisons have, the tile is counted whole; above, it is enoug
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,9 @@ from orthodrome.fuse import fused
 
 SEGMENT = 64
 """Neighbouring scores that are passed over together when none of them is of interest."""
+
+Scores = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Unit vectors (n, D) and (n, D) -> canonical scores float32 (n,)."""
 
 LISTED = 512
 """Comparisons scored at a time from their positions: what fits near a core."""
@@ -76,7 +80,7 @@ _compiled_pass, _compiled_sums = fused(pass_over), fused(sums_of)
 def canonical(work: Work, tile: Tile, positions: Positions) -> np.ndarray:
     """Canonical scores float32 (n,) at ``positions`` of a tile: one by one, or with all others where they are many."""
     many = len(positions[0]) > MANY * tile.scores.numel()
-    return _from_blocks(tile, positions) if many else _listed(work, tile, positions)
+    return _from_blocks(tile, positions) if many else listed(tile, positions, _compiled_scores if work.long else listed_scores)
 
 
 def _from_blocks(tile: Tile, positions: Positions) -> np.ndarray:
@@ -89,11 +93,12 @@ def _from_blocks(tile: Tile, positions: Positions) -> np.ndarray:
     return found
 
 
-def _listed(work: Work, tile: Tile, positions: Positions) -> np.ndarray:
+def listed(tile: Tile, positions: Positions, scores: Scores = listed_scores) -> np.ndarray:
+    """Canonical scores float32 (n,) at ``positions`` of a tile, one by one."""
     found = [np.empty(0, np.float32)]
     for start in range(0, len(positions[0]), LISTED):
         rows, columns = (part[start : start + LISTED] for part in positions)
-        found.append((_compiled_scores if work.long else listed_scores)(tile.probe_units[rows], tile.gallery_units[columns]))
+        found.append(scores(tile.probe_units[rows], tile.gallery_units[columns]))
     return np.concatenate(found)
 
 

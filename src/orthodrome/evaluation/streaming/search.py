@@ -1,4 +1,8 @@
-"""Identity search on canonical scores: the nearest of a gallery to each probe, and how many score as high as a given score."""
+"""Identity search on canonical scores: the nearest of a gallery to each probe, and how many score as high as a given score.
+
+Both look at screened tiles (`screens`) and score canonically what rounding could decide, so the answer is that of brute force. Galleries
+may be memory-mapped and of any size.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
-from orthodrome.evaluation.scores import score_block, unit_vectors
+from orthodrome.evaluation.streaming.choice import choose_screen
+from orthodrome.evaluation.streaming.counting import listed
+from orthodrome.evaluation.streaming.passes import Progress
+from orthodrome.evaluation.streaming.sides import Comparison, Side, side
+from orthodrome.evaluation.streaming.tiles import Tile, check_vectors, plan, tiles_of
 from orthodrome.types import InputError
-
-_ROWS = 512
-_COLUMNS = 4096
 
 Allowed = Callable[[slice, slice], np.ndarray]
 """Rows of the probes, rows of the gallery -> bool (rows, rows): what may be compared."""
@@ -30,64 +36,115 @@ class Neighbours:
     rows: np.ndarray
 
 
-def top_k(probes: ArrayLike, gallery: ArrayLike, k: int, *, allowed: Allowed | None = None) -> Neighbours:
+def top_k(
+    probes: ArrayLike,
+    gallery: ArrayLike,
+    k: int,
+    *,
+    allowed: Allowed | None = None,
+    screen: str = "auto",
+    progress: Progress | None = None,
+) -> Neighbours:
     """The ``k`` highest canonical scores of each probe (P, D) in a gallery (G, D); of equal scores the lower row comes first.
 
     Raises InputError unless 1 ≤ k ≤ G, on different dimensions, and naming the row of an embedding that is zero, NaN or infinite.
     """
-    probe_units, gallery_units = _sides(probes, gallery)
-    if not 1 <= k <= len(gallery_units):
-        raise InputError(f"k must lie between 1 and the size of the gallery, {len(gallery_units)}; got {k}")
-    scores = np.full((len(probe_units), k), -np.inf, dtype=np.float32)
-    rows = np.full((len(probe_units), k), -1, dtype=np.int64)
-    for across in _slices(0, len(probe_units), _ROWS):
-        for down in _slices(0, len(gallery_units), _COLUMNS):
-            block = score_block(probe_units[across], gallery_units[down])
-            if allowed is not None:
-                block[~allowed(across, down)] = -np.inf
-            numbers = np.broadcast_to(np.arange(down.start, down.stop), block.shape)
-            scores[across], rows[across] = _best(scores[across], rows[across], block, numbers, k)
-    rows[np.isneginf(scores)] = -1
+    problem = _problem(probes, gallery)
+    if not 1 <= k <= len(problem.gallery):
+        raise InputError(f"k must lie between 1 and the size of the gallery, {len(problem.gallery)}; got {k}")
+    scores = np.full((len(problem.probes), k), -np.inf, dtype=np.float32)
+    rows = np.full((len(problem.probes), k), -1, dtype=np.int64)
+    for tile in _tiles(problem, screen, progress):
+        if allowed is not None:
+            tile.scores.masked_fill_(~torch.from_numpy(allowed(tile.rows, tile.columns)), -torch.inf)
+        scores[tile.rows], rows[tile.rows] = _merged(tile, k, scores[tile.rows], rows[tile.rows])
     return Neighbours(scores, rows)
 
 
-def count_at_or_above(probes: ArrayLike, thresholds: ArrayLike, gallery: ArrayLike, sizes: Sequence[int]) -> np.ndarray:
+def count_at_or_above(
+    probes: ArrayLike,
+    thresholds: ArrayLike,
+    gallery: ArrayLike,
+    sizes: Sequence[int],
+    *,
+    screen: str = "auto",
+    progress: Progress | None = None,
+) -> np.ndarray:
     """How many of the first ``size`` rows of the gallery (G, D) score at or above each probe's threshold (P,): int64 (P, len(sizes)).
 
     One pass for all sizes: the rank of a probe at a growing number of distractors. Raises InputError where a size is not in 0 … G, or
     the thresholds are not one per probe, and as `top_k`.
     """
-    probe_units, gallery_units = _sides(probes, gallery)
+    problem = _problem(probes, gallery)
     levels = np.asarray(thresholds, dtype=np.float32)
-    if levels.shape != (len(probe_units),):
-        raise InputError(f"thresholds must have shape ({len(probe_units)},), one per probe; got {levels.shape}")
-    if not all(0 <= size <= len(gallery_units) for size in sizes):
-        raise InputError(f"sizes must lie in 0 … {len(gallery_units)}, the size of the gallery; got {list(sizes)}")
-    counts = np.zeros((len(probe_units), len(sizes)), dtype=np.int64)
-    ends = sorted({0, *sizes})
-    for start, end in pairwise(ends):
-        larger = np.array(sizes) >= end
-        for down in _slices(start, end, _COLUMNS):
-            for across in _slices(0, len(probe_units), _ROWS):
-                found = score_block(probe_units[across], gallery_units[down]) >= levels[across, None]
-                counts[across] += found.sum(axis=1)[:, None] * larger
-    return counts
+    if levels.shape != (len(problem.probes),):
+        raise InputError(f"thresholds must have shape ({len(problem.probes)},), one per probe; got {levels.shape}")
+    if not all(0 <= size <= len(problem.gallery) for size in sizes):
+        raise InputError(f"sizes must lie in 0 … {len(problem.gallery)}, the size of the gallery; got {list(sizes)}")
+    ends = sorted({0, *sizes, len(problem.gallery)})
+    between = np.zeros((len(problem.probes), len(ends) - 1), dtype=np.int64)
+    for tile in _tiles(problem, screen, progress):
+        for number, (start, end) in enumerate(pairwise(ends)):
+            inside = slice(max(start - tile.columns.start, 0), min(end, tile.columns.stop) - tile.columns.start)
+            if inside.start < inside.stop:
+                between[tile.rows, number] += _reaching(tile, inside, levels[tile.rows])
+    below = np.append(np.zeros((len(levels), 1), dtype=np.int64), np.cumsum(between, axis=1), axis=1)
+    return below[:, np.searchsorted(ends, sizes)]
 
 
-def _sides(probes: ArrayLike, gallery: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    units = unit_vectors(probes), unit_vectors(gallery)
-    if units[0].shape[1] != units[1].shape[1]:
-        raise InputError(f"probes and gallery must have one dimension; got {units[0].shape[1]} and {units[1].shape[1]}")
-    return units
+def _problem(probes: ArrayLike, gallery: ArrayLike) -> Comparison:
+    """Without labels: nobody is known."""
+    problem = Comparison(_nobody(probes, "probe"), _nobody(gallery, "gallery"), within=False)
+    if problem.dimension != problem.gallery.vectors.shape[1]:
+        raise InputError(
+            f"probes and gallery must have one dimension; got {problem.dimension} and {problem.gallery.vectors.shape[1]}"
+        )
+    check_vectors(problem)
+    return problem
 
 
-def _best(scores: np.ndarray, rows: np.ndarray, more: np.ndarray, numbers: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k best of both. Later rows stand behind, and the sort is stable: of equal scores the lower row stays first."""
-    all_scores, all_rows = np.concatenate([scores, more], axis=1), np.concatenate([rows, numbers], axis=1)
-    order = np.argsort(-all_scores, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(all_scores, order, axis=1), np.take_along_axis(all_rows, order, axis=1)
+def _nobody(vectors: ArrayLike, name: str) -> Side:
+    array = np.asanyarray(vectors)
+    return side(array, np.full(len(array), -1), None, name)
 
 
-def _slices(start: int, end: int, step: int) -> Iterator[slice]:
-    for at in range(start, end, step):
-        yield slice(at, min(at + step, end))
+def _tiles(problem: Comparison, screen: str, progress: Progress | None) -> Iterator[Tile]:
+    total, done = len(problem.probes) * len(problem.gallery), 0
+    for tiles in tiles_of(problem, choose_screen(screen, problem), plan(problem).units):
+        for tile in tiles:
+            yield tile
+            done += tile.scores.numel()
+            if progress:
+                progress(done, total)
+
+
+def _merged(tile: Tile, k: int, scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ``k`` best of each probe so far (r, k) and of ``tile``.
+
+    A probe's new k-th best score is at least what it was, and at least the tile's k-th highest screened score less its last rounding
+    and the error.
+    """
+    levels = torch.from_numpy(scores[:, -1].copy()).double()
+    if k <= tile.scores.shape[1] and bool((levels == -torch.inf).any()):
+        highest = tile.scores.topk(k, dim=1).values[:, -1].double()
+        levels = torch.maximum(levels, highest - highest.abs() * torch.finfo(tile.scores.dtype).eps - tile.error)
+    lowest = (levels - tile.error).float().to(tile.scores.dtype).unsqueeze(1)
+    found = np.flatnonzero(((tile.scores >= lowest) & (tile.scores > -torch.inf)).numpy())
+    probe, column = np.divmod(found, tile.scores.shape[1])
+    probe_of = np.concatenate([np.repeat(np.arange(len(scores)), k), probe])
+    all_scores = np.concatenate([scores.ravel(), listed(tile, (probe, column))])
+    all_rows = np.concatenate([rows.ravel(), column + tile.columns.start])
+    order = np.lexsort((all_rows, -all_scores, probe_of))
+    first = np.searchsorted(probe_of[order], np.arange(len(scores)))
+    best = order[first[:, None] + np.arange(k)]
+    return all_scores[best], all_rows[best]
+
+
+def _reaching(tile: Tile, columns: slice, levels: np.ndarray) -> np.ndarray:
+    """How many of some ``columns`` of a tile score at or above the level of each row: (r,)."""
+    scores, exact = tile.scores[:, columns], torch.from_numpy(levels).double()
+    lowest, certain = ((exact + sign * tile.error).float().to(scores.dtype).unsqueeze(1) for sign in (-1, 1))
+    counts = (scores > certain).float().sum(dim=1).long().numpy()
+    row, column = np.divmod(np.flatnonzero(((scores >= lowest) & (scores <= certain)).numpy()), scores.shape[1])
+    reached = listed(tile, (row, column + columns.start)) >= levels[row]
+    return counts + np.bincount(row, weights=reached, minlength=len(counts)).astype(np.int64)
