@@ -19,7 +19,7 @@ def evaluate(
     ] = None,
     protocol: Annotated[str, typer.Option(help="Protocol; --list shows them.")] = "lfw",
     data: Annotated[
-        Path | None, typer.Option(help="Folder of images, as the lists name them; not needed for embeddings.")
+        Path | None, typer.Option(help="Folder of images, as the lists name them; for embeddings only to be shown.")
     ] = None,
     lists: Annotated[Path | None, typer.Option("--lists", "--pairs", help="List, or folder of lists, of the protocol.")] = None,
     flip: Annotated[str, typer.Option(help="Join image and mirror image: sum, concat or none.")] = "sum",
@@ -47,7 +47,14 @@ def evaluate(
     from orthodrome.cli.output import remarks, show
     from orthodrome.cli.protocols import protocol_table
     from orthodrome.evaluation import PROTOCOLS, write_report
-    from orthodrome.pipeline import ProtocolData, embed_protocol, evaluate_embeddings, holds_embeddings, load_embeddings
+    from orthodrome.pipeline import (
+        ProtocolData,
+        embed_files,
+        evaluate_embeddings,
+        holds_embeddings,
+        load_embeddings,
+        protocol_images,
+    )
     from orthodrome.pipeline.audit import audited
     from orthodrome.pipeline.opening import open_model
     from orthodrome.training.telemetry import counting
@@ -62,17 +69,21 @@ def evaluate(
     if lists is None:
         raise InputError(f"--lists or --pairs is missing; protocol {protocol} needs {chosen.needs}")
     where = ProtocolData(protocol, data or Path(), lists, _options(settings or []))
-    if holds_embeddings(model):
-        embeddings = load_embeddings(model, ids, labels)
-    elif data is None and not chosen.holds_images:
+    ready = holds_embeddings(model)
+    if not ready and data is None and not chosen.holds_images:
         raise InputError("--data is missing: the folder of the images that the lists name")
+    opened = None if ready else open_model(model, preprocessing)
+    images = protocol_images(where) if data or chosen.holds_images else {}
+    if opened is None:
+        embeddings = load_embeddings(model, ids, labels)
     else:
         with counting(remarks(), "embedding") as progress:
-            embeddings = embed_protocol(open_model(model, preprocessing), where, flip=flip, progress=progress)
+            embeddings = embed_files(opened, images, flip=flip, progress=progress)
     result = evaluate_embeddings(embeddings, where)
     result = audited(result, embeddings, train_set) if train_set else result
     beside = model if model.is_dir() else model.parent
-    written = write_report(result.to_report(), out or beside / f"evaluation-{protocol}")
+    shown = {key: image for key, image in images.items() if isinstance(image, bytes | Path)}
+    written = write_report(result.to_report(), out or beside / f"evaluation-{protocol}", shown)
     show(result.summary())
     if written.notice:
         print(written.notice, file=sys.stderr)

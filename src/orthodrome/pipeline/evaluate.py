@@ -9,7 +9,7 @@ from pathlib import Path
 from orthodrome.evaluation.outcome import Result
 from orthodrome.evaluation.protocols import PROTOCOLS
 from orthodrome.pipeline.embed import Embedder, Progress, embed_files
-from orthodrome.types import EmbeddingSet
+from orthodrome.types import EmbeddingSet, ImageSource
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,13 @@ class ProtocolData:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-def check_protocol(where: ProtocolData) -> None:
-    """Read the lists and find every image they name, before hours of training depend on it. Raises InputError."""
-    protocol = PROTOCOLS.get(where.protocol)
-    protocol.images(protocol.read(where.lists), where.data)
+def protocol_images(where: ProtocolData) -> Mapping[str, ImageSource]:
+    """The images of the protocol by id. Raises InputError for a wrong list (line named) or an image that is missing.
 
-
-def embed_protocol(model: Embedder, where: ProtocolData, *, flip: str = "sum", progress: Progress | None = None) -> EmbeddingSet:
-    """Embed each image of the protocol once; raises InputError for a missing image or a wrong list (line named)."""
+    Training asks for them before hours of work depend on it.
+    """
     protocol = PROTOCOLS.get(where.protocol)
-    return embed_files(model, protocol.images(protocol.read(where.lists), where.data), flip=flip, progress=progress)
+    return protocol.images(protocol.read(where.lists), where.data)
 
 
 def evaluate_embeddings(embeddings: EmbeddingSet, where: ProtocolData) -> Result:
@@ -41,5 +38,5 @@ def evaluate_embeddings(embeddings: EmbeddingSet, where: ProtocolData) -> Result
 
 
 def evaluate_model(model: Embedder, where: ProtocolData, *, flip: str = "sum", progress: Progress | None = None) -> Result:
-    """`embed_protocol`, then `evaluate_embeddings`."""
-    return evaluate_embeddings(embed_protocol(model, where, flip=flip, progress=progress), where)
+    """Embed each image of the protocol once, then `evaluate_embeddings`."""
+    return evaluate_embeddings(embed_files(model, protocol_images(where), flip=flip, progress=progress), where)

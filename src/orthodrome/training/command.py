@@ -11,7 +11,7 @@ import yaml
 
 from orthodrome.data import open_reader
 from orthodrome.evaluation.outcome import headline
-from orthodrome.pipeline.evaluate import ProtocolData, check_protocol, evaluate_model
+from orthodrome.pipeline.evaluate import ProtocolData, evaluate_model, protocol_images
 from orthodrome.pipeline.model import Model
 from orthodrome.training.recipe import Recipe, load_recipe
 from orthodrome.training.run import CHECKPOINT_FILE, INPUTS_FILE, RECIPE_FILE, Evaluate, RunResult, train
@@ -67,7 +67,7 @@ def _protocol_data(protocol: str, data: Path | None, pairs: Path | None) -> Prot
 def _evaluation(recipe: Recipe, where: ProtocolData | None) -> Evaluate | None:
     if where is None:
         return None
-    check_protocol(where)
+    protocol_images(where)  # a wrong list or a missing image ends the run here, not after hours of training
 
     def evaluate(model: Model) -> dict[str, Any]:
         report = evaluate_model(model, where, flip=recipe.evaluation.flip)

@@ -1,4 +1,4 @@
-"""Search and identification against naive loops, and counts known by hand."""
+"""Identification against naive loops, and counts known by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from orthodrome.evaluation import canonical_scores
 from orthodrome.evaluation.identification import identification, identification_of
 from orthodrome.evaluation.searches import search_all
-from orthodrome.evaluation.streaming.search import count_at_or_above, top_k
 from orthodrome.types import InputError
 
 
@@ -21,57 +20,6 @@ def tied(seed: int, count: int) -> np.ndarray:
 
 def naive_scores(probes: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     return np.array([[canonical_scores(p[None], g[None])[0] for g in gallery] for p in probes])
-
-
-@given(seed=st.integers(0, 10**6), probes=st.integers(1, 6), gallery=st.integers(1, 30))
-@settings(max_examples=25, deadline=None)
-def test_top_k_and_counts_are_those_of_a_loop_with_ties(seed: int, probes: int, gallery: int) -> None:
-    a, b = tied(seed, probes), tied(seed + 1, gallery)
-    scores = naive_scores(a, b)
-    k = 1 + seed % gallery
-    found = top_k(a, b, k)
-    expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]  # lower row first among equals
-    np.testing.assert_array_equal(found.rows, expected)
-    np.testing.assert_array_equal(found.scores, np.take_along_axis(scores, expected, axis=1))
-    sizes = (gallery, 0, 1, k)
-    thresholds = scores[:, seed % gallery]
-    counts = count_at_or_above(a, thresholds, b, sizes)
-    np.testing.assert_array_equal(
-        counts, [[(row[:size] >= t).sum() for size in sizes] for row, t in zip(scores, thresholds, strict=True)]
-    )
-
-
-def test_top_k_over_many_blocks_and_with_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    a, b = tied(1, 7), tied(2, 40)
-    whole = top_k(a, b, 5)
-    mask = np.random.default_rng(3).random((7, 40)) < 0.2
-    masked = top_k(a, b, 40, allowed=lambda rows, columns: mask[rows, columns])
-    monkeypatch.setattr("orthodrome.evaluation.streaming.search._ROWS", 3)
-    monkeypatch.setattr("orthodrome.evaluation.streaming.search._COLUMNS", 11)
-    again = top_k(a, b, 5)
-    np.testing.assert_array_equal(whole.rows, again.rows)
-    np.testing.assert_array_equal(whole.scores, again.scores)
-    for row in range(7):
-        kept = masked.rows[row][masked.rows[row] >= 0]
-        assert sorted(kept) == np.flatnonzero(mask[row]).tolist()
-        assert np.isneginf(masked.scores[row][len(kept) :]).all()
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: top_k(np.eye(2), np.eye(2), 0), "k must lie between 1 and the size of the gallery, 2; got 0"),
-        (lambda: top_k(np.eye(2), np.eye(2), 3), "got 3"),
-        (lambda: top_k(np.eye(2), np.eye(3), 1), "one dimension; got 2 and 3"),
-        (lambda: top_k(np.eye(2), np.zeros((4, 2)), 1), "row 0 is zero"),
-        (lambda: top_k([[np.nan, 1]], np.eye(2), 1), "row 0 holds NaN"),
-        (lambda: count_at_or_above(np.eye(2), [0.5], np.eye(2), (1,)), r"thresholds must have shape \(2,\)"),
-        (lambda: count_at_or_above(np.eye(2), [0.5, 0.5], np.eye(2), (3,)), r"sizes must lie in 0 … 2"),
-    ],
-)
-def test_search_refuses(call: object, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        call()  # type: ignore[operator]
 
 
 def angle(degrees: float) -> list[float]:
