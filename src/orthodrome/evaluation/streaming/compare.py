@@ -196,6 +196,11 @@ def _by_identity(
     return by_far | ({EER: of_eer} if crossing else {})
 
 
+def _better(resampled: Interval | None, otherwise: Interval) -> Interval:
+    """The interval by identity, unless there is none or no resample differs from another, so that it would claim certainty."""
+    return resampled if resampled and resampled.low < resampled.high else otherwise
+
+
 # ------------------------------------------------------------------------------------------------------- input and output
 
 
@@ -256,7 +261,7 @@ def _row(far: Fraction, point: Operating, counts: Counts, interval: Interval | N
         genuine=counts.genuine,
         accepted_impostor=point.impostor,
         impostor=counts.impostor,
-        interval=interval or wilson(point.genuine, counts.genuine),
+        interval=_better(interval, wilson(point.genuine, counts.genuine)),
         warning=small_counts_warning(point.impostor, counts.impostor, point.genuine, counts.genuine),
     )
 
@@ -264,10 +269,15 @@ def _row(far: Fraction, point: Operating, counts: Counts, interval: Interval | N
 def _eer(crossing: Crossing | None, counts: Counts, interval: Interval | None) -> EqualErrorRate | None:
     if crossing is None:
         return None
-    smaller = min(counts.genuine, counts.impostor)
-    far = crossing.point.impostor / counts.impostor
-    frr = (counts.genuine - crossing.point.genuine) / counts.genuine
-    return EqualErrorRate(crossing.rate, crossing.point.threshold, far, frr, interval or wilson(crossing.rate * smaller, smaller))
+    point, smaller = crossing.point, min(counts.genuine, counts.impostor)
+    return EqualErrorRate(
+        rate=crossing.rate,
+        threshold=point.threshold,
+        far=point.impostor / counts.impostor,
+        frr=(counts.genuine - point.genuine) / counts.genuine,
+        interval=_better(interval, wilson(crossing.rate * smaller, smaller)),
+        warning=small_counts_warning(point.impostor, counts.impostor, point.genuine, counts.genuine),
+    )
 
 
 def _curve(found: Points, counts: Counts) -> RocCurve:
