@@ -83,7 +83,7 @@ def test_failures_to_enrol_are_searches_that_found_nobody() -> None:
     [
         ({"fpirs": (0.1,)}, r"FPIR 0.1 needs ≥ 1/FPIR non-mated searches; got 2"),
         ({"fpirs": (1,)}, "FPIR must lie between 0 and 1; got 1"),
-        ({"ranks": (4,)}, r"ranks must lie in 1 … 3.*got 4"),
+        ({"ranks": (0,)}, r"ranks count from 1; got 0"),
         ({"failures": -1}, "failures is a number of searches"),
         ({"probe_labels": np.array([1, 8])}, r"probe labels must be integers of shape \(3,\)"),
         ({"probe_labels": np.array([1, 8, -1])}, "probe 2 has label -1"),

@@ -141,7 +141,7 @@ def identification(
     """Search ``probes`` (P, D) in a ``gallery`` (G, D) on canonical scores; labels integers (P,) ≥ 0 and (G,), negative for distractors.
 
     CMC at ``ranks`` over the mated searches; TPIR and DIR at ``fpirs`` where there are non-mated ones. ``failures``: mated probes that
-    could not be enrolled, and are not among ``probes``. Raises InputError where no probe is mated, a rank is not in 1 … G, an FPIR is not
+    could not be enrolled, and are not among ``probes``. Raises InputError where no probe is mated, a rank is below 1, an FPIR is not
     in (0, 1) or asks for less than one of the non-mated searches, and as `search_all`.
     """
     return identification_of(search_all(probes, probe_labels, gallery, gallery_labels, failures), ranks=ranks, fpirs=fpirs)
@@ -162,9 +162,9 @@ def cmc(searches: Searches, ranks: Sequence[int] = RANKS) -> tuple[RankRate, ...
     """The cumulative match characteristic at ``ranks``."""
     if not searches.mated:
         raise InputError("no probe has its person in the gallery; identification needs mated searches")
-    wrong = [rank for rank in ranks if not 1 <= rank <= searches.gallery]
+    wrong = [rank for rank in ranks if rank < 1]
     if wrong:
-        raise InputError(f"ranks must lie in 1 … {searches.gallery}, the size of the gallery; got {wrong[0]}")
+        raise InputError(f"ranks count from 1; got {wrong[0]}")
     hits = np.stack([searches.hits(rank) for rank in ranks], axis=1)
     return tuple(RankRate(rank, *rest) for rank, rest in zip(ranks, rates(hits, searches.people()), strict=True))
 
@@ -213,14 +213,9 @@ def _open_set_rate(row: TarAtFar, first: TarAtFar) -> OpenSetRate:
         mated=row.genuine,
         accepted_non_mated=row.accepted_impostor,
         non_mated=row.impostor,
-        interval=_interval(row),
+        interval=row.interval,
         identified=first.accepted_genuine,
         dir=first.tar,
-        dir_interval=_interval(first),
+        dir_interval=first.interval,
         warning=warning,
     )
-
-
-def _interval(row: TarAtFar) -> Interval:
-    """By identity; Wilson's where every search or none was accepted, see `rates`."""
-    return wilson(row.accepted_genuine, row.genuine) if row.accepted_genuine in (0, row.genuine) else row.interval

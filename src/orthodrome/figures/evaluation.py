@@ -1,5 +1,5 @@
-"""Pictures of error rates: ROC, DET, the rates over the threshold, and score distributions, drawn from arrays. Needs
-matplotlib (extra ``plots``). The size suits half a page, and a phone.
+"""Pictures of error rates: ROC, DET, and the rates over the threshold, drawn from arrays; and, by name, all pictures of an
+evaluation. Needs matplotlib (extra ``plots``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from orthodrome.evaluation.wording import COMPARISONS, Trials
 from orthodrome.figures.rates import rate_figure, reliability_figure
-from orthodrome.figures.style import FIRST, INK, SECOND, SYSTEMS, inked, keyed
+from orthodrome.figures.scores import GENUINE, HEIGHT, IMPOSTOR, WIDTH, score_distribution_figure, vertical_lines
+from orthodrome.figures.style import INK, SYSTEMS, inked, keyed
 
 __all__ = [
     "INK",
@@ -29,16 +30,11 @@ __all__ = [
     "score_distribution_figure",
 ]
 
-GENUINE, IMPOSTOR = FIRST, SECOND
-
-_WIDTH, _HEIGHT = 4.8, 3.9
 _MOST_POINTS = 1000
-_HEADROOM = 1.35  # room above the distributions for the legend and the names of the lines
 _DET_TICKS = (1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 0.9)
 _HIGHEST_RATE = 0.999
 
 Curve = tuple[np.ndarray, np.ndarray]
-Scores = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -125,7 +121,7 @@ def error_rates_figure(
         kept = _spread(across, np.log(up))
         axes.plot(across[kept], up[kept], drawstyle="steps-pre", color=colour, linewidth=1.8, label=name.split(":")[0])
     axes.set(yscale="log", ylim=(lowest / 1.5, 1.5 / 1.2))
-    _vertical_lines(axes, lines or {})
+    vertical_lines(axes, lines or {})
     axes.set_xlabel("threshold")
     axes.set_ylabel("share of comparisons decided wrongly")
     axes.yaxis.set_major_formatter(FuncFormatter(_power_or_percent))
@@ -133,32 +129,8 @@ def error_rates_figure(
     return figure
 
 
-def score_distribution_figure(
-    systems: Mapping[str, Scores],
-    thresholds: Mapping[str, Mapping[str, float]] | None = None,
-    trials: Trials = COMPARISONS,
-) -> Figure:
-    """Distributions of genuine and impostor scores, one panel per named system: arrays (genuine, impostor).
-
-    Each distribution has area 1, so that a few genuines can be seen beside many impostors. ``thresholds``
-    names, for each system, the vertical lines to draw: label -> threshold.
-    """
-    height = _HEIGHT if len(systems) == 1 else 0.6 + 2.4 * len(systems)
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-    panels = figure.subplots(len(systems), 1, squeeze=False)[:, 0]
-    for panel, (name, (genuine, impostor)) in zip(panels, systems.items(), strict=True):
-        _distributions(panel, genuine, impostor, trials)
-        _vertical_lines(panel, (thresholds or {}).get(name, {}))
-        if len(systems) > 1:
-            panel.set_title(name, loc="left", fontsize=10, color=INK)
-        inked(panel)
-    keyed(panels[0], "best", fontsize=9)
-    panels[-1].set_xlabel("score (cosine similarity)")
-    return figure
-
-
 def _axes() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     axes = figure.subplots()
     inked(axes)
     return figure, axes
@@ -231,35 +203,3 @@ def _spread(across: np.ndarray, up: np.ndarray) -> np.ndarray:
 
 def _power_or_percent(value: float, _position: Any) -> str:
     return f"{100 * value:g} %" if value >= 0.000999 else f"$10^{{{round(np.log10(value))}}}$"
-
-
-def _distributions(axes: Axes, genuine: np.ndarray, impostor: np.ndarray, trials: Trials) -> None:
-    everything = np.concatenate([genuine, impostor])
-    low, high = float(everything.min()), float(everything.max())
-    bins = int(np.clip(np.sqrt(min(len(genuine), len(impostor))), 20, 60))
-    edges = np.linspace(low, high if high > low else low + 1e-3, bins + 1)
-    highest = 0.0
-    for name, scores, colour in ((trials.impostor, impostor, IMPOSTOR), (trials.genuine, genuine, GENUINE)):
-        density = np.histogram(scores, bins=edges)[0] / (len(scores) * np.diff(edges))
-        highest = max(highest, float(density.max()))
-        axes.stairs(density, edges, fill=True, color=colour, alpha=0.35)
-        axes.stairs(density, edges, color=colour, linewidth=1.5, label=f"{name} ({len(scores):,})")
-    axes.set_ylim(0, _HEADROOM * highest)
-    axes.set_ylabel("density")
-
-
-def _vertical_lines(axes: Axes, thresholds: Mapping[str, float]) -> None:
-    for label, threshold in thresholds.items():
-        axes.axvline(threshold, color=INK, linewidth=1, linestyle=(0, (4, 3)))
-        axes.annotate(
-            label,
-            (threshold, 0.985),
-            xycoords=("data", "axes fraction"),
-            xytext=(-2, 0),
-            textcoords="offset points",
-            va="top",
-            ha="right",
-            rotation=90,
-            fontsize=8,
-            color=INK,
-        )

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
+from orthodrome.figures.scores import HEIGHT, WIDTH
 from orthodrome.figures.style import FIRST, INK, SECOND, SYSTEMS, inked, keyed
 
 Points = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]
@@ -21,7 +22,7 @@ _MOST_TICKS = 8
 
 def rate_figure(curves: Mapping[str, Points], across: str, up: str) -> Figure:
     """Rates in [0, 1] with their intervals over rank, distractors or FPIR (above 0, logarithmic)."""
-    figure = Figure(figsize=(4.8, 3.9), layout="constrained")
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     axes = figure.subplots()
     inked(axes)
     for number, (name, (places, rates, low, high)) in enumerate(curves.items()):
@@ -46,7 +47,7 @@ def reliability_figure(curves: Mapping[str, Points], counts: Mapping[str, Sequen
 
     On the diagonal, of the pairs that are given 80 % eight of ten are genuine.
     """
-    figure = Figure(figsize=(4.8, 4.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.2 * HEIGHT), layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     inked(axes)
     inked(below)

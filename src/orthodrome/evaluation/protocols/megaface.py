@@ -146,6 +146,7 @@ def verification_rows(genuine: np.ndarray, people: np.ndarray, probes: np.ndarra
         fars,
         probe_groups=np.where(first, -1, 0),
         gallery_groups=np.append(nobody, 0),
+        resamples=0,  # with these labels there are two people; the interval comes from the genuine pairs
     )
     return [_with_genuine(row, genuine, people) for row in found.rows]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from orthodrome.evaluation.intervals import wilson
+from orthodrome.evaluation.intervals import RESAMPLES, wilson
 from orthodrome.evaluation.resolution import Rate, exact_far, small_counts_warning
 from orthodrome.evaluation.roc import EqualErrorRate, RocCurve, TarAtFar
 from orthodrome.evaluation.streaming.choice import choose_screen
@@ -19,10 +19,12 @@ from orthodrome.evaluation.streaming.counting import Work
 from orthodrome.evaluation.streaming.exact import Crossing, Operating, Points, at_equal_errors, at_far, points, together
 from orthodrome.evaluation.streaming.passes import Progress, run_pass
 from orthodrome.evaluation.streaming.pilot import DEVIATIONS, PILOT_BYTES, Pilot, pilot
+from orthodrome.evaluation.streaming.resampling import identity_intervals
+from orthodrome.evaluation.streaming.screens import Screen
 from orthodrome.evaluation.streaming.sides import Comparison, Counts, comparison, count, side
 from orthodrome.evaluation.streaming.tallies import Band, disjoint
-from orthodrome.evaluation.streaming.tiles import check_vectors, plan, tile_memory
-from orthodrome.types import InputError, PathLike
+from orthodrome.evaluation.streaming.tiles import Unit, check_vectors, plan, tile_memory
+from orthodrome.types import InputError, Interval, PathLike
 
 ROC_SHARES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 """Shares of impostors near which the full ROC has a point, where it is not known at every score."""
@@ -32,6 +34,11 @@ DENSE_SHARE = 0.003
 
 LONG = 2**30
 """Comparisons from which compiling pays."""
+
+MOST_HELD, MOST_COMPARED = 2**20, 2**33
+"""Scores that a bootstrap by identity may hold, and comparisons of which it makes one more pass."""
+
+EER = "EER"
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,7 @@ def compare_all(
     probe_groups: ArrayLike | None = None,
     gallery_groups: ArrayLike | None = None,
     roc: bool = False,
+    resamples: int = RESAMPLES,
     screen: str = "auto",
     workers: int = 1,
     state: PathLike | None = None,
@@ -80,6 +88,8 @@ def compare_all(
         probe_groups: integers (P,), such as media or templates: comparisons within one group are left out. Negative: none.
         gallery_groups: integers (G,).
         roc: also a few points over the whole ROC, and the equal error rate.
+        resamples: of the people, for intervals by identity: one more pass, made where it holds at most a million scores; intervals are
+            Wilson's elsewhere, as ``notes`` say, and where this is 0.
         screen: ``"fp32"``, ``"bf16"``, or ``"auto"``: whichever is faster on this machine.
         workers: processes that share the work.
         state: a file the count is saved to every half minute; where it exists, the count goes on from there. It is deleted at the end.
@@ -100,19 +110,19 @@ def compare_all(
     chosen = choose_screen(screen, problem, lambda error: sample.within(expected, error))
     cut, kept = plan(problem), Path(state) if state else None
 
+    long = counts.counted > LONG
+
     def one_pass(bands: tuple[Band, ...]) -> Points:
-        work = Work(problem, chosen, bands, sample.dense(bands, DENSE_SHARE), counts.counted > LONG)
+        work = Work(problem, chosen, bands, sample.dense(bands, DENSE_SHARE), long)
         counted = run_pass(work, cut, workers, kept, progress)
         return points(counted.genuine, counted.impostor)
 
     found = _search(wanted, sample, counts, one_pass)
-    rows = tuple(_row(far, found.rows[far], counts) for far in wanted.fars)
-    notes = (
-        f"Every count is exact on canonical scores; {chosen.name} products screened {counts.counted:,} comparisons in "
-        f"{found.passes} {'pass' if found.passes == 1 else 'passes'}.",
-        *((f"{counts.excluded:,} comparisons within one group were left out.",) if counts.excluded else ()),
-    )
-    return StreamedRoc(rows, _curve(found.points, counts), _eer(found.eer, counts), counts, notes)
+    holding = Work(problem, chosen, (), 0, long)
+    intervals = _by_identity(found, counts, sample, holding, cut.units, resamples) if resamples else {}
+    rows = tuple(_row(far, found.rows[far], counts, intervals.get(far)) for far in wanted.fars)
+    notes = _notes(found, counts, chosen, intervals)
+    return StreamedRoc(rows, _curve(found.points, counts), _eer(found.eer, counts, intervals.get(EER)), counts, notes)
 
 
 def streaming_memory(dimension: int, probes: int) -> int:
@@ -168,6 +178,29 @@ def _search(wanted: _Wanted, sample: Pilot, counts: Counts, one_pass: Callable[[
     return found
 
 
+def _by_identity(
+    found: _Found, counts: Counts, sample: Pilot, work: Work, units: Sequence[Unit], resamples: int
+) -> dict[Fraction | str, Interval]:
+    """Intervals of the figures whose resamples need few enough scores, by FAR and `EER`."""
+    most = (MOST_HELD - counts.genuine) / 2  # twice the share, since a resample's threshold may lie lower
+    fars = [far for far in found.rows if far * counts.impostor <= most]
+    points = [found.rows[far] for far in fars]
+    crossing = found.eer if found.eer and found.eer.rate * counts.impostor <= most else None
+    if counts.counted > MOST_COMPARED or not (points or crossing):
+        return {}
+    share = max([crossing.rate if crossing else 0.0, *map(float, fars)])
+    level = min(point.threshold for point in [*points, *([crossing.point] if crossing else [])])
+    level = min(level, sample.level(min(2 * share, 1.0)))
+    of_eer, *of_fars = identity_intervals(work, units, level, fars, resamples).values()
+    by_far: dict[Fraction | str, Interval] = dict(zip(fars, of_fars, strict=True))
+    return by_far | ({EER: of_eer} if crossing else {})
+
+
+def _better(resampled: Interval | None, otherwise: Interval) -> Interval:
+    """The interval by identity, unless there is none or no resample differs from another, so that it would claim certainty."""
+    return resampled if resampled and resampled.low < resampled.high else otherwise
+
+
 # ------------------------------------------------------------------------------------------------------- input and output
 
 
@@ -204,7 +237,22 @@ def _wanted(counts: Counts, fars: Sequence[Rate], roc: bool) -> _Wanted:
     return _Wanted(tuple(exact_far(far, counts.impostor) for far in fars), roc)
 
 
-def _row(far: Fraction, point: Operating, counts: Counts) -> TarAtFar:
+def _notes(found: _Found, counts: Counts, screen: Screen, intervals: Mapping[Fraction | str, Interval]) -> tuple[str, ...]:
+    passes = "1 pass" if found.passes == 1 else f"{found.passes} passes"
+    lines = [
+        f"Every count is exact on canonical scores; {screen.name} products screened {counts.counted:,} comparisons in {passes}."
+    ]
+    if counts.excluded:
+        lines.append(f"{counts.excluded:,} comparisons within one group were left out.")
+    if len(intervals) < len(found.rows) + (found.eer is not None):
+        which = "" if not intervals else " of " + ", ".join(f"FAR {float(far):g}" for far in found.rows if far not in intervals)
+        lines.append(
+            f"Intervals{which} are Wilson's, which takes comparisons as independent; by identity too many scores would be held."
+        )
+    return tuple(lines)
+
+
+def _row(far: Fraction, point: Operating, counts: Counts, interval: Interval | None) -> TarAtFar:
     return TarAtFar(
         far=float(far),
         threshold=point.threshold,
@@ -213,18 +261,23 @@ def _row(far: Fraction, point: Operating, counts: Counts) -> TarAtFar:
         genuine=counts.genuine,
         accepted_impostor=point.impostor,
         impostor=counts.impostor,
-        interval=wilson(point.genuine, counts.genuine),
+        interval=_better(interval, wilson(point.genuine, counts.genuine)),
         warning=small_counts_warning(point.impostor, counts.impostor, point.genuine, counts.genuine),
     )
 
 
-def _eer(crossing: Crossing | None, counts: Counts) -> EqualErrorRate | None:
+def _eer(crossing: Crossing | None, counts: Counts, interval: Interval | None) -> EqualErrorRate | None:
     if crossing is None:
         return None
-    smaller = min(counts.genuine, counts.impostor)
-    far = crossing.point.impostor / counts.impostor
-    frr = (counts.genuine - crossing.point.genuine) / counts.genuine
-    return EqualErrorRate(crossing.rate, crossing.point.threshold, far, frr, wilson(crossing.rate * smaller, smaller))
+    point, smaller = crossing.point, min(counts.genuine, counts.impostor)
+    return EqualErrorRate(
+        rate=crossing.rate,
+        threshold=point.threshold,
+        far=point.impostor / counts.impostor,
+        frr=(counts.genuine - point.genuine) / counts.genuine,
+        interval=_better(interval, wilson(crossing.rate * smaller, smaller)),
+        warning=small_counts_warning(point.impostor, counts.impostor, point.genuine, counts.genuine),
+    )
 
 
 def _curve(found: Points, counts: Counts) -> RocCurve:
