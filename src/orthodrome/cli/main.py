@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orthodrome import __version__
-from orthodrome.cli import bench, compare_runs, embed, evaluate, figures, losses, quickstart, train
+from orthodrome.cli import bench, compare_all, compare_runs, embed, evaluate, figures, losses, quickstart, train
 
 app = typer.Typer(
     name="orthodrome",
@@ -45,6 +45,7 @@ def register() -> None:
             train.train,
             evaluate.evaluate,
             compare_runs.compare_runs,
+            compare_all.compare_all,
             embed.embed,
             losses.losses,
             figures.figures,

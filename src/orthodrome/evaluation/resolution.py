@@ -9,7 +9,8 @@ from fractions import Fraction
 
 from orthodrome.types import InputError
 
-Rate = float | Fraction | Decimal
+Rate = float | Fraction | Decimal | str
+"""A rate as it was written: 0.001, "1e-3" and Fraction(1, 1000) are one."""
 
 
 def possible_fars(impostors: int) -> tuple[float, ...]:

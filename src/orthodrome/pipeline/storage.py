@@ -43,8 +43,8 @@ def load_embeddings(path: PathLike, ids: PathLike | None = None, labels: PathLik
     count = len(found)
     return EmbeddingSet(
         found.vectors,
-        found.labels if labels is None else _codes(_lines(labels, count)),
-        found.ids if ids is None else tuple(_lines(ids, count)),
+        found.labels if labels is None else _codes(read_lines(labels, count)),
+        found.ids if ids is None else tuple(read_lines(ids, count)),
         found.meta,
     )
 
@@ -66,7 +66,8 @@ def _from_arrays(path: PathLike, arrays: dict[str, np.ndarray]) -> EmbeddingSet:
     return EmbeddingSet(vectors.astype(np.float32), labels.astype(np.int64), ids, meta)
 
 
-def _lines(path: PathLike, count: int) -> list[str]:
+def read_lines(path: PathLike, count: int) -> list[str]:
+    """The ``count`` lines of a text file, stripped; raises InputError where it cannot be read or has another number of lines."""
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:

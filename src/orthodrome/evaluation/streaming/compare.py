@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from orthodrome.evaluation.intervals import RESAMPLES, wilson
+from orthodrome.evaluation.outcome import Outcome
 from orthodrome.evaluation.resolution import Rate, exact_far, small_counts_warning
 from orthodrome.evaluation.roc import EqualErrorRate, RocCurve, TarAtFar
 from orthodrome.evaluation.streaming.choice import choose_screen
@@ -24,7 +25,7 @@ from orthodrome.evaluation.streaming.screens import Screen
 from orthodrome.evaluation.streaming.sides import Comparison, Counts, comparison, count, side
 from orthodrome.evaluation.streaming.tallies import Band, disjoint
 from orthodrome.evaluation.streaming.tiles import Unit, check_vectors, plan, tile_memory
-from orthodrome.types import InputError, Interval, PathLike
+from orthodrome.types import InputError, Interval, PathLike, Report
 
 ROC_SHARES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 """Shares of impostors near which the full ROC has a point, where it is not known at every score."""
@@ -54,6 +55,19 @@ class StreamedRoc:
     eer: EqualErrorRate | None
     counts: Counts
     notes: tuple[str, ...]
+
+    def to_report(self) -> Report:
+        """The same as a Report: metrics in plain JSON, the exact points of the ROC as a series."""
+        metrics = {
+            "tar_at_far": [{**asdict(row), "achieved": row.achieved} for row in self.rows],
+            "counts": asdict(self.counts),
+            **({"eer": asdict(self.eer)} if self.eer else {}),
+        }
+        return Report("all-comparisons", "all comparisons", metrics, {"roc": (self.roc.far, self.roc.tar)}, self.notes)
+
+    def summary(self) -> str:
+        """A few lines for the terminal."""
+        return Outcome(self.to_report()).summary()
 
 
 def compare_all(
@@ -121,7 +135,7 @@ def compare_all(
     holding = Work(problem, chosen, (), 0, long)
     intervals = _by_identity(found, counts, sample, holding, cut.units, resamples) if resamples else {}
     rows = tuple(_row(far, found.rows[far], counts, intervals.get(far)) for far in wanted.fars)
-    notes = _notes(found, counts, chosen, intervals)
+    notes = _notes(found, counts, chosen, intervals, resamples)
     return StreamedRoc(rows, _curve(found.points, counts), _eer(found.eer, counts, intervals.get(EER)), counts, notes)
 
 
@@ -237,7 +251,9 @@ def _wanted(counts: Counts, fars: Sequence[Rate], roc: bool) -> _Wanted:
     return _Wanted(tuple(exact_far(far, counts.impostor) for far in fars), roc)
 
 
-def _notes(found: _Found, counts: Counts, screen: Screen, intervals: Mapping[Fraction | str, Interval]) -> tuple[str, ...]:
+def _notes(
+    found: _Found, counts: Counts, screen: Screen, intervals: Mapping[Fraction | str, Interval], resamples: int
+) -> tuple[str, ...]:
     passes = "1 pass" if found.passes == 1 else f"{found.passes} passes"
     lines = [
         f"Every count is exact on canonical scores; {screen.name} products screened {counts.counted:,} comparisons in {passes}."
@@ -246,9 +262,8 @@ def _notes(found: _Found, counts: Counts, screen: Screen, intervals: Mapping[Fra
         lines.append(f"{counts.excluded:,} comparisons within one group were left out.")
     if len(intervals) < len(found.rows) + (found.eer is not None):
         which = "" if not intervals else " of " + ", ".join(f"FAR {float(far):g}" for far in found.rows if far not in intervals)
-        lines.append(
-            f"Intervals{which} are Wilson's, which takes comparisons as independent; by identity too many scores would be held."
-        )
+        why = "by identity too many scores would be held" if resamples else "no resamples were asked for"
+        lines.append(f"Intervals{which} are Wilson's, which takes comparisons as independent: {why}.")
     return tuple(lines)
 
 

@@ -50,24 +50,22 @@ def identity_intervals(
     """
     people = _people(work.problem)
     held = hold(work, units, level, people)
-    scores = np.append(held.scores, BELOW)
-    same = np.append(held.same, False)
-    order, statistics = roc_statistics(scores, same, fars)
+    order, statistics = roc_statistics(np.append(held.scores, BELOW), np.append(held.same, False), fars)
+    pairs, genuines = held.people[order[:-1]], int(held.same.sum())  # genuines, then impostors, and those not held at the end
     others = _excluded_impostors(work.problem, people)
 
     def of_draws(draws: np.ndarray) -> Mapping[str, np.ndarray]:
         draws = np.append(draws, np.ones((len(draws), 1)), axis=1)
-        weights = pair_weights(draws, held.people)
+        weights = np.empty((len(draws), len(order)))
+        weights[:, :-1] = pair_weights(draws, pairs)
+        known = weights[:, genuines:-1].sum(axis=1)
         total = _impostor_weight(work.problem, people, draws) - pair_weights(draws, others).sum(axis=1)
-        known = weights[:, ~held.same].sum(axis=1)
-        found = statistics(np.append(weights, (total - known)[:, None], axis=1)[:, order])
-        limits = [1.0, *map(float, fars)]  # the EER may lie anywhere above the level
-        return {
-            name: np.where((known >= np.floor(limit * total)) | (name == "EER"), values, np.nan)
-            for limit, (name, values) in zip(limits, found.items(), strict=True)
-        }
+        weights[:, -1] = total - known
+        values = statistics(weights)
+        reached = [known >= np.floor(share * total) for share in (0.0, *map(float, fars))]  # the EER's own share is not known
+        return {name: np.where(enough, values[name], np.nan) for enough, name in zip(reached, values, strict=True)}
 
-    return bootstrap_people(people.count, of_draws, len(scores), resamples=resamples)
+    return bootstrap_people(people.count, of_draws, len(order), resamples=resamples)
 
 
 def hold(work: Work, units: Sequence[Unit], level: float, people: People) -> Held:
