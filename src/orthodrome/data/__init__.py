@@ -9,10 +9,15 @@ from orthodrome.data.listing import read_list
 from orthodrome.data.loader import Loader, create_loader
 from orthodrome.data.memory import MemoryReader
 from orthodrome.data.orl import orl_faces
+from orthodrome.data.problems import BUDGET, Problem
+from orthodrome.data.protocol import ImageReader
 from orthodrome.data.randomness import Draws
-from orthodrome.data.readers import ImageReader, open_reader
+from orthodrome.data.readers import is_set, open_reader
+from orthodrome.data.records import read_records
 from orthodrome.data.samplers import BatchSampler, EpochSampler, PKSampler, SequentialSampler
+from orthodrome.data.shards import read_shards
 from orthodrome.data.split import Subset, split_identities
+from orthodrome.data.tables import read_tables
 from orthodrome.data.transforms import (
     Augmentation,
     Transform,
@@ -23,6 +28,7 @@ from orthodrome.data.transforms import (
 )
 
 __all__ = [
+    "BUDGET",
     "Augmentation",
     "BatchSampler",
     "Draws",
@@ -32,6 +38,7 @@ __all__ = [
     "Loader",
     "MemoryReader",
     "PKSampler",
+    "Problem",
     "SequentialSampler",
     "SetSummary",
     "Subset",
@@ -43,12 +50,16 @@ __all__ = [
     "create_loader",
     "decode_image",
     "horizontal_flip",
+    "is_set",
     "load_cache",
     "open_reader",
     "orl_faces",
     "printable",
     "read_folder",
     "read_list",
+    "read_records",
+    "read_shards",
+    "read_tables",
     "shift_images",
     "split_identities",
     "to_network_input",

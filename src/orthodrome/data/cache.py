@@ -12,7 +12,7 @@ import numpy as np
 
 from orthodrome.data.decode import Size
 from orthodrome.data.parallel import map_in_processes
-from orthodrome.data.readers import ImageReader
+from orthodrome.data.protocol import ImageReader
 from orthodrome.types import InputError
 
 CacheChoice = Literal["auto"] | bool

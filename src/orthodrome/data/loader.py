@@ -16,8 +16,8 @@ import torch
 from orthodrome.data.cache import CacheChoice, Progress, decode_many, load_cache, wants_cache
 from orthodrome.data.decode import Size
 from orthodrome.data.parallel import available_processors, map_in_processes, map_in_thread
+from orthodrome.data.protocol import ImageReader
 from orthodrome.data.randomness import Draws
-from orthodrome.data.readers import ImageReader
 from orthodrome.data.samplers import BatchSampler
 from orthodrome.data.transforms import Transform, unchanged
 from orthodrome.types import Batch, InputError
@@ -41,7 +41,7 @@ class BatchMaker:
         """Fetch, augment, label."""
         epoch, indices = task
         images = self.augmentation(self.fetch(indices), Draws(self.seed, epoch, indices))
-        labels = torch.from_numpy(self.labels[indices])
+        labels = torch.from_numpy(np.asarray(self.labels[indices], dtype=np.int64))
         return Batch(torch.from_numpy(np.ascontiguousarray(images)), labels, torch.from_numpy(indices.copy()))
 
 

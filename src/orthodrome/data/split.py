@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from orthodrome.data.decode import Size
-from orthodrome.data.readers import ImageReader
+from orthodrome.data.problems import Problem
+from orthodrome.data.protocol import ImageReader
 from orthodrome.types import InputError, Labels, Sample
 
 
@@ -34,10 +35,14 @@ def split_identities(labels: Labels | np.ndarray, test_identities: int, seed: in
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """Some images of a reader, as a reader: labels are made contiguous again, names and keys stay."""
+    """Some images of a reader, as a reader: labels are made contiguous again, names and keys stay.
+
+    ``problems`` are those of the whole set, and ``left_out`` where the part is what a quarantine list leaves.
+    """
 
     reader: ImageReader
     indices: np.ndarray
+    left_out: tuple[Problem, ...] = ()
 
     def __post_init__(self) -> None:
         indices = np.asarray(self.indices, dtype=np.int64)
@@ -65,9 +70,18 @@ class Subset:
         """The names of those identities, in label order."""
         return tuple(self.reader.class_names[label] for label in self._kept)
 
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What was left out of the set."""
+        return (*self.reader.problems, *self.left_out)
+
     def sample(self, index: int) -> Sample:
         """Key of the image and its label within this part."""
         return Sample(self.reader.sample(int(self.indices[index])).key, int(self.labels[index]))
+
+    def encoded(self, index: int) -> bytes:
+        """The bytes of the image in the whole set's reader."""
+        return self.reader.encoded(int(self.indices[index]))
 
     def image(self, index: int, size: Size | None = None) -> np.ndarray:
         """The image of the whole set's reader."""

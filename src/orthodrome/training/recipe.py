@@ -69,6 +69,8 @@ class DataSettings(_Section):
     """What the network sees. ``size`` is a side or [height, width]; ``shift`` is ± pixels, ``rotate`` ± degrees, ``zoom`` a factor of
     1 ± zoom; pixels become ``(x − mean)/std``.
 
+    ``quarantine`` is the share of the set that may be left out because it cannot be used; each such item is reported.
+
     ``sampler: identities`` draws ``people`` × ``images_per_person`` a batch, as pair losses need; then ``batch_size`` is their product.
     """
 
@@ -85,6 +87,7 @@ class DataSettings(_Section):
     sampler: Literal["uniform", "identities"] = "uniform"
     people: int = Field(32, ge=2)
     images_per_person: int = Field(4, ge=1)
+    quarantine: float = Field(0.001, ge=0, le=1)
 
     @property
     def height_and_width(self) -> tuple[int, int]:

@@ -1,0 +1,30 @@
+"""What the rest of the room asks of a reader, whatever form its set has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from orthodrome.data.decode import Size
+from orthodrome.data.problems import Problem
+from orthodrome.types import Reader
+
+
+class ImageReader(Reader, Protocol):
+    """A `Reader` that gives all labels at once, the bytes of an image as they are, and decodes straight to a size."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Integers (N,), in ``[0, C)``."""
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """Items of the set that were left out, each with its reason."""
+
+    def encoded(self, index: int) -> bytes:
+        """The bytes of the image file."""
+
+    def image(self, index: int, size: Size | None = None) -> np.ndarray:
+        """The decoded image: uint8 (H, W, 3), RGB, upright, of ``size`` (height, width) when it is given."""
