@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orthodrome import __version__
-from orthodrome.cli import bench, embed, evaluate, figures, losses, quickstart, train
+from orthodrome.cli import bench, data, embed, evaluate, figures, losses, quickstart, train
 
 app = typer.Typer(
     name="orthodrome",
@@ -42,6 +42,7 @@ def register() -> None:
     if not app.registered_commands:
         for verb in (quickstart.quickstart, train.train, evaluate.evaluate, embed.embed, losses.losses, figures.figures):
             app.command()(verb)
+        app.add_typer(data.data, name="data")
         app.add_typer(bench.bench, name="bench")
 
 

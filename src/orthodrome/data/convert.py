@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from orthodrome.data.decode import Size, printable
 from orthodrome.data.parallel import map_in_processes
 from orthodrome.data.protocol import ImageReader
 from orthodrome.data.writers import WRITERS, Writer
-from orthodrome.files import write_file
+from orthodrome.files import write_file, write_together
 from orthodrome.types import InputError
 
 JOURNAL = "conversion.json"
@@ -58,6 +58,7 @@ def convert(
     encoding: Encoding | None = None,
     per_file: int = PER_FILE,
     workers: int = 0,
+    beside: Mapping[str, bytes] | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Write a set into the new folder ``target`` in a ``form`` of `WRITERS`; returns the number of images copied by this call.
@@ -85,6 +86,7 @@ def convert(
         contents = _contents(reader, range(start, len(reader)), encoding, workers)
         _copy(writer, contents, start, len(reader), journal, progress)
         writer.finish()
+        write_together(part, beside or {})
         (part / JOURNAL).unlink()
         part.rename(target)
     except OSError as error:

@@ -11,7 +11,7 @@ from typing import Protocol, overload
 import numpy as np
 
 from orthodrome.data.decode import Size, decode_image, printable
-from orthodrome.data.problems import Problem
+from orthodrome.data.problems import Place, Problem
 from orthodrome.types import InputError, Sample
 
 
@@ -23,11 +23,11 @@ class Store(Protocol):
     def key(self, index: int) -> str:
         """The name of an image within the set, unique and printable."""
 
-    def where(self, index: int) -> str:
-        """File, key and offset, for errors."""
+    def place(self, index: int) -> Place:
+        """File and offset."""
 
     def read(self, index: int) -> bytes:
-        """The encoded bytes. Raises InputError naming file, key and offset."""
+        """The encoded bytes. Raises InputError with the reason only."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +51,21 @@ class EncodedReader:
 
     def encoded(self, index: int) -> bytes:
         """The bytes of the image file, as they are."""
-        return self.store.read(index)
+        try:
+            return self.store.read(index)
+        except InputError as error:
+            raise InputError(f"{self._named(index)}: {error}") from None
+
+    def place(self, index: int) -> Place:
+        """File and offset of one image."""
+        return self.store.place(index)
 
     def image(self, index: int, size: Size | None = None) -> np.ndarray:
         """The decoded image, uint8 (H, W, 3); ``size`` and errors as `orthodrome.data.decode_image`."""
-        return decode_image(self.store.read(index), size, self.store.where(index))
+        return decode_image(self.encoded(index), size, self._named(index))
+
+    def _named(self, index: int) -> str:
+        return self.store.place(index).of(self.store.key(index))
 
 
 class PositionedFile:
@@ -82,9 +92,9 @@ class PositionedFile:
                 self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
             data = os.pread(self._descriptor, size, offset)
         except OSError as error:
-            raise InputError(f"{printable(self.path)}: cannot be read: {error.strerror or error}") from None
+            raise InputError(f"the file cannot be read: {error.strerror or error}") from None
         if len(data) < size:
-            raise InputError(f"{printable(self.path)}: ends before offset {offset + size}; has it been cut or replaced?")
+            raise InputError(f"the file ends before offset {offset + size}; has it been cut or replaced?")
         return data
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from orthodrome.data.decode import Size, decode_image, printable, read_bytes
-from orthodrome.data.problems import Problem
+from orthodrome.data.problems import Place, Problem
 from orthodrome.types import Sample
 
 
@@ -36,6 +36,10 @@ class FileReader:
     def encoded(self, index: int) -> bytes:
         """The bytes of the file."""
         return read_bytes(self.root / self.paths[index])
+
+    def place(self, index: int) -> Place:
+        """The file."""
+        return Place(printable(self.root / self.paths[index]))
 
     def image(self, index: int, size: Size | None = None) -> np.ndarray:
         """The decoded image, uint8 (H, W, 3); ``size`` and errors as `orthodrome.data.decode_image`."""

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from orthodrome.data.decode import Size
-from orthodrome.data.problems import Problem
+from orthodrome.data.problems import Place, Problem
 from orthodrome.types import InputError, Sample
 
 
@@ -52,6 +52,10 @@ class MemoryReader:
         file = io.BytesIO()
         Image.fromarray(np.asarray(self.images[index])).save(file, "PNG")
         return file.getvalue()
+
+    def place(self, index: int) -> Place:
+        """Memory."""
+        return Place("memory")
 
     def image(self, index: int, size: Size | None = None) -> np.ndarray:
         """A copy of one image, uint8 (H, W, 3); resized as `decode_image` does for ``size``."""

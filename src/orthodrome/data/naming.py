@@ -99,8 +99,8 @@ class ItemNames:
     def _stem(key: str) -> str:
         """The name without folder and ending, and without dots, at which the key of a tar shard would end."""
         name = PurePosixPath(key)
-        stem = name.stem if name.suffix.lower() in _ENDINGS else name.name
+        stem = name.stem if name.suffix.lower() in KNOWN_ENDINGS else name.name
         return safe_name(stem).replace(".", "_")
 
 
-_ENDINGS = frozenset(ending for _, endings in _SIGNATURES for ending in endings)
+KNOWN_ENDINGS = frozenset(ending for _, endings in _SIGNATURES for ending in endings)

@@ -18,6 +18,19 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where an item is: a file, and an offset in it (None: the item is the file)."""
+
+    file: str
+    offset: int | None = None
+
+    def of(self, key: str) -> str:
+        """File, key and offset as errors name them."""
+        named = f"{self.file}: key {key}" if key else self.file
+        return f"{named} at offset {self.offset}" if self.offset is not None else named
+
+
+@dataclass(frozen=True)
 class Problem:
     """One item that cannot be used: the file it is in, its key there, its offset in bytes (None: it is the file), and the reason."""
 
@@ -27,8 +40,7 @@ class Problem:
     reason: str
 
     def __str__(self) -> str:
-        place = f" at offset {self.offset}" if self.offset is not None else ""
-        return f"{self.file}: key {self.key}{place}: {self.reason}" if self.key else f"{self.file}{place}: {self.reason}"
+        return f"{Place(self.file, self.offset).of(self.key)}: {self.reason}"
 
 
 def check_budget(problems: Sequence[Problem], total: int, budget: float, what: str) -> None:

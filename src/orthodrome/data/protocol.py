@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from orthodrome.data.decode import Size
-from orthodrome.data.problems import Problem
+from orthodrome.data.problems import Place, Problem
 from orthodrome.types import Reader
 
 
@@ -22,6 +22,9 @@ class ImageReader(Reader, Protocol):
     @property
     def problems(self) -> Sequence[Problem]:
         """Items of the set that were left out, each with its reason."""
+
+    def place(self, index: int) -> Place:
+        """File of an image, and offset where it is a part of it."""
 
     def encoded(self, index: int) -> bytes:
         """The bytes of the image file."""

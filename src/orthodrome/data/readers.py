@@ -39,7 +39,12 @@ def open_reader(path: str | Path, budget: float = BUDGET, progress: Progress | N
         InputError: there is nothing at ``path``, or what is there is none of these; more than ``budget`` of it cannot be used.
     """
     path = Path(path)
-    return without_quarantined(_opener(path)(path, budget, progress), path, budget)
+    return without_quarantined(open_whole(path, budget, progress), path, budget)
+
+
+def open_whole(path: Path, budget: float = 1.0, progress: Progress | None = None) -> ImageReader:
+    """`open_reader` without regard to the quarantine list."""
+    return _opener(path)(path, budget, progress)
 
 
 def is_set(path: Path) -> bool:
@@ -56,15 +61,17 @@ def without_quarantined(reader: ImageReader, path: Path, budget: float) -> Image
     listed = read_quarantine(quarantine_file(path))
     if not listed:
         return reader
-    keys = {problem.key for problem in listed}
+    known = {problem.key for problem in reader.problems}
+    left_out = tuple(problem for problem in listed if problem.key not in known)
+    keys = {problem.key for problem in left_out}
     is_bad = np.fromiter((reader.sample(i).key in keys for i in range(len(reader))), bool, len(reader))
     if is_bad.sum() != len(keys):
         raise InputError(
             f"{printable(quarantine_file(path))}: {len(keys) - is_bad.sum()} of its keys are not in the set; "
             "write the list anew with `orthodrome data verify`"
         )
-    check_budget((*reader.problems, *listed), len(reader) + len(reader.problems), budget, printable(path))
-    return Subset(reader, np.flatnonzero(~is_bad), listed)
+    check_budget((*reader.problems, *left_out), len(reader) + len(reader.problems), budget, printable(path))
+    return Subset(reader, np.flatnonzero(~is_bad), left_out)
 
 
 def _opener(path: Path) -> Open:

@@ -12,7 +12,7 @@ import numpy as np
 
 from orthodrome.data.decode import printable
 from orthodrome.data.encoded import EncodedReader, PositionedFile, names_of
-from orthodrome.data.problems import BUDGET, Problem, check_budget
+from orthodrome.data.problems import BUDGET, Place, Problem, check_budget
 from orthodrome.data.record_index import Progress, RecordFiles, index_records
 from orthodrome.data.recordio import read_record, unpack_image
 from orthodrome.data.sidecar import load_or_make
@@ -34,16 +34,13 @@ class RecordStore:
         """The key of the ``.idx``."""
         return str(int(self.keys[index]))
 
-    def where(self, index: int) -> str:
-        """File, key and offset."""
-        return f"{printable(self.file.path)}: key {self.key(index)} at offset {int(self.offsets[index])}"
+    def place(self, index: int) -> Place:
+        """File and offset of the record."""
+        return Place(printable(self.file.path), int(self.offsets[index]))
 
     def read(self, index: int) -> bytes:
         """The image file in the record, parts joined."""
-        try:
-            return unpack_image(read_record(self.file.read, int(self.offsets[index]))[0]).image
-        except InputError as error:
-            raise InputError(f"{self.where(index)}: {error}") from None
+        return unpack_image(read_record(self.file.read, int(self.offsets[index]))[0]).image
 
 
 def read_records(path: str | Path, budget: float = BUDGET, progress: Progress | None = None) -> EncodedReader:

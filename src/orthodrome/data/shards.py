@@ -19,7 +19,7 @@ import numpy as np
 from orthodrome.data.decode import printable
 from orthodrome.data.encoded import EncodedReader, PositionedFile, contiguous_labels, names_of
 from orthodrome.data.folder import EXTENSIONS
-from orthodrome.data.problems import BUDGET, Problem, check_budget
+from orthodrome.data.problems import BUDGET, Place, Problem, check_budget
 from orthodrome.data.record_index import Progress
 from orthodrome.data.sidecar import Sidecar, load_or_make
 from orthodrome.types import InputError
@@ -49,9 +49,9 @@ class ShardStore:
         name = self.names[int(self.ends[index]) : int(self.ends[index + 1])].tobytes().decode()
         return f"{printable(self._file(index).path.stem)}/{name}" if len(self.files) > 1 else name
 
-    def where(self, index: int) -> str:
-        """File, member and offset."""
-        return f"{printable(self._file(index).path)}: key {self.key(index)} at offset {int(self.offsets[index])}"
+    def place(self, index: int) -> Place:
+        """File, and offset of the image in it."""
+        return Place(printable(self._file(index).path), int(self.offsets[index]))
 
     def read(self, index: int) -> bytes:
         """The bytes of the member."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from orthodrome.data.decode import printable
 from orthodrome.data.encoded import EncodedReader, contiguous_labels, names_of
-from orthodrome.data.problems import BUDGET, Problem, check_budget
+from orthodrome.data.problems import BUDGET, Place, Problem, check_budget
 from orthodrome.data.record_index import Progress
 from orthodrome.types import InputError
 
@@ -73,21 +73,19 @@ class TableStore:
         """The number of the row in all files."""
         return str(int(self.rows[index]))
 
-    def where(self, index: int) -> str:
-        """File and row."""
-        group, row = self._place(index)
-        file = self.files[self.groups[group][0]]
-        return f"{printable(file.path)}: key {self.key(index)} (row {row} of row group {self.groups[group][1]})"
+    def place(self, index: int) -> Place:
+        """The file; the key is the row."""
+        return Place(printable(self.files[self.groups[self._row(index)[0]][0]].path))
 
     def read(self, index: int) -> bytes:
         """The bytes in the row."""
-        group, row = self._place(index)
+        group, row = self._row(index)
         content = self._group(group)[row].as_py()
         if content is None:
-            raise InputError(f"{self.where(index)}: the row has no image bytes")
+            raise InputError("the row has no image bytes")
         return bytes(content)
 
-    def _place(self, index: int) -> tuple[int, int]:
+    def _row(self, index: int) -> tuple[int, int]:
         row = int(self.rows[index])
         group = int(np.searchsorted(self.starts, row, side="right")) - 1
         return group, row - int(self.starts[group])
