@@ -3,6 +3,7 @@
 from orthodrome.data.cache import available_memory, cache_bytes, load_cache, wants_cache
 from orthodrome.data.check import SetSummary, check_trainable, class_counts
 from orthodrome.data.decode import decode_image, printable
+from orthodrome.data.encoded import EncodedReader
 from orthodrome.data.files import FileReader
 from orthodrome.data.folder import read_folder
 from orthodrome.data.listing import read_list
@@ -32,6 +33,7 @@ __all__ = [
     "Augmentation",
     "BatchSampler",
     "Draws",
+    "EncodedReader",
     "EpochSampler",
     "FileReader",
     "ImageReader",

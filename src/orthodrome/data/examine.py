@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -21,16 +22,19 @@ from orthodrome.types import InputError
 
 Progress = Callable[[int, int], None]
 
+Found = TypeVar("Found")
+
 _CHUNK = 64
 _HASH_SIDE = 8
 
 
+Describe = Callable[[str, bytes, np.ndarray], Found]
+"""Key, bytes and pixels uint8 (H, W, 3) of an image that decodes -> what is to be known of it."""
+
+
 @dataclass(frozen=True)
 class ImageFacts:
-    """What an image that decodes is.
-
-    ``size`` in bytes; ``digest``: BLAKE2b-128 of the bytes; ``hash``: see `difference_hash`; ``remarks``: odd, but usable.
-    """
+    """What an image is. ``size`` in bytes; ``hash``: see `difference_hash`."""
 
     size: int
     digest: bytes
@@ -42,27 +46,38 @@ class ImageFacts:
     remarks: tuple[str, ...]
 
 
-def examine(reader: ImageReader, index: int) -> ImageFacts | Problem:
-    """Decode one image of a reader; what cannot be decoded comes back as a problem."""
+def facts(key: str, content: bytes, pixels: np.ndarray) -> ImageFacts:
+    """Everything about one image."""
+    with Image.open(io.BytesIO(content), formats=FORMATS) as header:
+        kind, mode, (width, height) = header.format or "", header.mode, header.size
+    digest, remarks = digest_and_remarks(key, content, pixels)
+    return ImageFacts(len(content), digest, kind, mode, width, height, difference_hash(pixels), remarks)
+
+
+def digest_and_remarks(key: str, content: bytes, pixels: np.ndarray) -> tuple[bytes, tuple[str, ...]]:
+    """BLAKE2b-128 of the bytes, and what is odd about an image that can be used all the same."""
+    return hashlib.blake2b(content, digest_size=16).digest(), tuple(_remarks(key, content))
+
+
+def examine(reader: ImageReader, describe: Describe[Found], index: int) -> Found | Problem:
+    """Decode one image of a reader and describe it; what cannot be decoded comes back as a problem."""
     key = reader.sample(index).key
     try:
         content = reader.encoded(index)
-        pixels = decode_image(content, None, "image")
+        return describe(key, content, decode_image(content, None, "image"))
     except InputError as error:
         place = reader.place(index)
         reason = str(error).removeprefix("image: ").removeprefix(f"{place.of(key)}: ").removeprefix(f"{place.file}: ")
         return Problem(place.file, key, place.offset, reason)
-    with Image.open(io.BytesIO(content), formats=FORMATS) as header:
-        kind, mode, (width, height) = header.format or "", header.mode, header.size
-    digest = hashlib.blake2b(content, digest_size=16).digest()
-    return ImageFacts(len(content), digest, kind, mode, width, height, difference_hash(pixels), tuple(_remarks(key, content)))
 
 
-def examine_all(reader: ImageReader, workers: int, progress: Progress | None = None) -> Iterator[ImageFacts | Problem]:
+def examine_all(
+    reader: ImageReader, describe: Describe[Found], workers: int, progress: Progress | None = None
+) -> Iterator[Found | Problem]:
     """`examine` every image, in order, by ``workers`` processes (0: in this one)."""
     total = len(reader)
     chunks = [range(first, min(first + _CHUNK, total)) for first in range(0, total, _CHUNK)]
-    look = partial(_examine_many, reader)
+    look = partial(_examine_many, reader, describe)
     results = map_in_processes(look, chunks, workers) if workers else map(look, chunks)
     for chunk, found in zip(chunks, results, strict=True):
         yield from found
@@ -70,13 +85,13 @@ def examine_all(reader: ImageReader, workers: int, progress: Progress | None = N
             progress(chunk.stop, total)
 
 
-def _examine_many(reader: ImageReader, indices: range) -> list[ImageFacts | Problem]:
-    return [examine(reader, index) for index in indices]
+def _examine_many(reader: ImageReader, describe: Describe[Found], indices: range) -> list[Found | Problem]:
+    return [examine(reader, describe, index) for index in indices]
 
 
 def difference_hash(pixels: np.ndarray) -> int:
     """64 bits that survive re-encoding and resizing: whether each of 8×8 grey cells is darker than its right neighbour (Krawetz, 2013)."""
-    small = Image.fromarray(pixels).convert("L").resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX)
+    small = Image.fromarray(pixels).resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX).convert("L")
     grey = np.asarray(small, np.int16)
     return int.from_bytes(np.packbits(grey[:, :-1] < grey[:, 1:]).tobytes(), "big")
 
@@ -92,6 +107,8 @@ def _remarks(key: str, content: bytes) -> Iterator[str]:
 
 def jpeg_end(content: bytes) -> int:
     """Where the first JPEG of ``content`` ends, found by following its segments; the whole length where no end marker is met."""
+    if content.find(b"\xff\xd9") == len(content) - 2:
+        return len(content)
     at = 2
     while 0 <= at < len(content) - 1:
         if content[at] != 0xFF:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from orthodrome.data.check import class_counts
 from orthodrome.data.duplicates import SAME_LEVELS, equal_pairs, near_pairs, same_picture
-from orthodrome.data.examine import ImageFacts, Progress, examine_all
+from orthodrome.data.examine import ImageFacts, Progress, examine_all, facts
 from orthodrome.data.problems import Problem
 from orthodrome.data.protocol import ImageReader
 from orthodrome.types import InputError
@@ -78,9 +78,9 @@ def inspect(reader: ImageReader, workers: int = 0, progress: Progress | None = N
     """
     if not len(reader):
         raise InputError("the set has no images")
-    found = list(examine_all(reader, workers, progress))
-    positions = np.array([i for i, facts in enumerate(found) if isinstance(facts, ImageFacts)], np.int64)
-    facts = [one for one in found if isinstance(one, ImageFacts)]
+    found = list(examine_all(reader, facts, workers, progress))
+    positions = np.array([i for i, one in enumerate(found) if isinstance(one, ImageFacts)], np.int64)
+    good = [one for one in found if isinstance(one, ImageFacts)]
     counts = class_counts(reader)
     occupied = counts[counts > 0]
     return Inspection(
@@ -91,12 +91,12 @@ def inspect(reader: ImageReader, workers: int = 0, progress: Progress | None = N
         mean=float(occupied.mean()),
         most=int(occupied.max()),
         histogram=images_per_person(occupied),
-        sizes=_frequent(f"{one.width}×{one.height}" for one in facts),
-        modes=_frequent(one.mode for one in facts),
-        formats=_frequent(one.format for one in facts),
-        bytes=sum(one.size for one in facts),
-        duplicates=find_duplicates(reader, positions, facts),
-        remarks=sum(bool(one.remarks) for one in facts),
+        sizes=_frequent(f"{one.width}×{one.height}" for one in good),
+        modes=_frequent(one.mode for one in good),
+        formats=_frequent(one.format for one in good),
+        bytes=sum(one.size for one in good),
+        duplicates=find_duplicates(reader, positions, good),
+        remarks=sum(bool(one.remarks) for one in good),
         problems=(*reader.problems, *(one for one in found if isinstance(one, Problem))),
     )
 
@@ -145,12 +145,12 @@ def images_per_person(counts: np.ndarray) -> dict[str, int]:
     return {f"{low}–{high}" if low < high else str(high): int((bins == k).sum()) for k, (low, high) in ranges.items()}
 
 
-def find_duplicates(reader: ImageReader, positions: np.ndarray, facts: list[ImageFacts]) -> tuple[Duplicate, ...]:
+def find_duplicates(reader: ImageReader, positions: np.ndarray, images: list[ImageFacts]) -> tuple[Duplicate, ...]:
     """Equal bytes anywhere, and near pictures of different people."""
-    digests = np.array([one.digest for one in facts], "V16") if facts else np.empty(0, "V16")
+    digests = np.array([one.digest for one in images], "V16") if images else np.empty(0, "V16")
     equal = [(int(positions[a]), int(positions[b]), 0.0) for a, b in equal_pairs(digests.view("S16"))]
     known = {(a, b) for a, b, _ in equal}
-    near = positions[near_pairs(np.array([one.hash for one in facts], np.uint64))]
+    near = positions[near_pairs(np.array([one.hash for one in images], np.uint64))]
     across = [(int(a), int(b)) for a, b in near if reader.labels[a] != reader.labels[b] and (int(a), int(b)) not in known]
     compared = [(a, b, same_picture(reader, a, b)) for a, b in across]
     return tuple(_duplicate(reader, *pair) for pair in (*equal, *(pair for pair in compared if pair[2] < SAME_LEVELS)))

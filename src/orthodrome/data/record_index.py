@@ -8,7 +8,7 @@ Headers are gathered for many records at a time from the mapped file; only recor
 
 from __future__ import annotations
 
-import warnings
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,6 +41,7 @@ Progress = Callable[[int, int], None]
 
 _CHUNK = 65_536
 _IDX_BLOCK = 2**24
+_IDX_LINES = re.compile(rb"(?:[ \t]*+(?:\d++[ \t]++\d{1,18}+[ \t]*+)?\r?\n)*+")
 _NOT_AN_IMAGE = -1
 _HEADER_WORDS = (RECORD_HEADER.size + IMAGE_HEADER.size) // 4 + 1  # and the first of the labels that may follow
 
@@ -85,19 +86,18 @@ def index_records(files: RecordFiles, progress: Progress | None = None) -> Sidec
         raise InputError(f"{name}: {size} bytes; expected RecordIO")
     problems: list[Problem] = []
     entries = read_idx(files.index) if files.index.is_file() else _scanned(files.records, problems)
-    listed = _Listed(name, size) if files.index.is_file() else None
+    listed = _Listed(name)
     labels = np.empty(len(entries), np.int32)
     headers = _Headers(files.records, size, read_classes(files.properties))
     for first in range(0, len(entries), _CHUNK):
         chunk = entries[first : first + _CHUNK]
         labels[first : first + _CHUNK], ends, reasons = headers.labels(chunk)
         problems += [Problem(name, str(chunk["key"][i]), int(chunk["offset"][i]), reason) for i, reason in reasons]
-        if listed:
-            problems += listed.gaps(chunk["offset"], ends)
+        listed.follow(chunk["offset"], ends)
         if progress:
             progress(first + len(chunk), len(entries))
-    if listed:
-        problems += listed.gaps(np.array([size], np.uint64), np.zeros(1, np.uint64))
+    if files.index.is_file():
+        problems += listed.gaps(size)
     kept = labels != _NOT_AN_IMAGE
     own, numbers = contiguous_labels(labels[kept])
     arrays = {
@@ -117,12 +117,12 @@ def read_idx(path: Path) -> np.ndarray:
     """
     parts, line = [], 1
     for text in _blocks(path):
-        with warnings.catch_warnings(action="ignore"):  # of text that is no number; the count tells
-            numbers = np.fromstring(text, np.int64, sep=" ")
-        rows = sum(map(bool, map(bytes.strip, text.splitlines()))) if _irregular(text) else text.count(b"\n")
-        if len(numbers) != 2 * rows or (numbers < 0).any() or (numbers[::2] >= 2**32).any():
+        if not _IDX_LINES.fullmatch(text):
             raise InputError(_wrong_line(path, text, line))
-        part = np.empty(rows, ENTRY)
+        numbers = np.fromstring(text, np.uint64, sep=" ")
+        if (numbers[::2] >= 2**32).any():
+            raise InputError(_wrong_line(path, text, line))
+        part = np.empty(len(numbers) // 2, ENTRY)
         part["key"], part["offset"] = numbers[::2], numbers[1::2]
         parts.append(part)
         line += text.count(b"\n")
@@ -177,18 +177,15 @@ def _blocks(path: Path) -> Iterator[bytes]:
         yield rest + b"\n"
 
 
-def _irregular(text: bytes) -> bool:
-    """Whether there may be blank lines."""
-    return b"\n\n" in text or b"\r" in text or text.startswith(b"\n")
-
-
 def _wrong_line(path: Path, text: bytes, first: int) -> str:
-    for number, line in enumerate(text.splitlines(), start=first):
-        fields = line.split()
-        if fields and (len(fields) != 2 or not all(field.isdigit() for field in fields) or int(fields[0]) >= 2**32):
-            shown = printable(line.decode("utf-8", "surrogateescape"))
-            return f"{printable(path)}:{number}: expected 'key<TAB>offset', two whole numbers, the key below 2³²; got {shown!r}"
-    return f"{printable(path)}: expected 'key<TAB>offset' in each line"
+    lines = enumerate(text.split(b"\n"), start=first)
+    number, line = next((number, line) for number, line in lines if _is_wrong(line))
+    shown = printable(line.decode("utf-8", "surrogateescape"))
+    return f"{printable(path)}:{number}: expected 'key<TAB>offset', two whole numbers, the key below 2³²; got {shown!r}"
+
+
+def _is_wrong(line: bytes) -> bool:
+    return not _IDX_LINES.fullmatch(line + b"\n") or (bool(line.strip()) and int(line.split()[0]) >= 2**32)
 
 
 def _scanned(path: Path, problems: list[Problem]) -> np.ndarray:
@@ -204,18 +201,30 @@ def _scanned(path: Path, problems: list[Problem]) -> np.ndarray:
 
 
 class _Listed:
-    """Finds what an ``.idx`` leaves out: where one record ends, the next listed one should begin."""
+    """Finds what an ``.idx`` leaves out:
 
-    def __init__(self, name: str, size: int) -> None:
-        self.name, self.size, self.expected = name, size, 0
+    where one record ends, the next listed one should begin. Of a shuffled list nothing can be said.
+    """
 
-    def gaps(self, offsets: np.ndarray, ends: np.ndarray) -> list[Problem]:
-        """Gaps before the records at ``offsets`` (0 in ``ends``: not known, and after it nothing is said). Unordered lists have none."""
+    def __init__(self, name: str) -> None:
+        self.name, self.expected, self.is_ordered = name, 0, True
+        self.found: list[Problem] = []
+
+    def follow(self, offsets: np.ndarray, ends: np.ndarray) -> None:
+        """The next records of the list; 0 in ``ends`` where it is not known."""
         expected = np.concatenate([np.array([self.expected], np.uint64), ends[:-1]])
         self.expected = int(ends[-1])
-        found = np.flatnonzero((expected > 0) & (offsets > expected))
-        reason = "the .idx lists nothing of the {} bytes from here on"
-        return [Problem(self.name, "", int(expected[i]), reason.format(int(offsets[i] - expected[i]))) for i in found]
+        self.is_ordered &= bool((offsets >= expected).all())
+        for i in np.flatnonzero((expected > 0) & (offsets > expected)).tolist():
+            missing = int(offsets[i] - expected[i])
+            self.found.append(
+                Problem(self.name, "", int(expected[i]), f"the .idx lists nothing of the {missing} bytes from here on")
+            )
+
+    def gaps(self, size: int) -> list[Problem]:
+        """All gaps in a file of this size, the one at its end too."""
+        self.follow(np.array([size], np.uint64), np.zeros(1, np.uint64))
+        return self.found if self.is_ordered else []
 
 
 class _Headers:
@@ -255,6 +264,8 @@ class _Headers:
             refused | (part != WHOLE), 0, offsets + np.uint64(RECORD_HEADER.size) + (length + -length % 4).astype(np.uint64)
         )
 
+        short = (length < IMAGE_HEADER.size) & (part == WHOLE)
+        refuse(short, lambda i: f"the record holds {length[i]} bytes; an image needs a header of {IMAGE_HEADER.size}")
         flag, label = head[:, 2].astype(np.int64), head[:, 3:4].copy().view("<f4")[:, 0]
         body = length - IMAGE_HEADER.size - 4 * flag
         value = np.where((flag > 0) & (body >= 0), head[:, 8:9].copy().view("<f4")[:, 0], label)

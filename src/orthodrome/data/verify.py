@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orthodrome.data.decode import printable
-from orthodrome.data.examine import Progress, examine_all
+from orthodrome.data.examine import Progress, digest_and_remarks, examine_all
 from orthodrome.data.problems import Problem
 from orthodrome.data.protocol import ImageReader
 from orthodrome.files import write_file
@@ -38,14 +38,15 @@ def verify(reader: ImageReader, workers: int = 0, progress: Progress | None = No
     problems, remarks = list(reader.problems), list(_name_remarks(reader))
     digests: dict[str, str] = {}
     whole = hashlib.blake2b(digest_size=16)
-    for index, found in enumerate(examine_all(reader, workers, progress)):
+    for index, found in enumerate(examine_all(reader, digest_and_remarks, workers, progress)):
         if isinstance(found, Problem):
             problems.append(found)
             continue
         sample, place = reader.sample(index), reader.place(index)
-        remarks += [Problem(place.file, sample.key, place.offset, remark) for remark in found.remarks]
-        digests[sample.key] = found.digest.hex()
-        whole.update(found.digest + sample.label.to_bytes(8, "little"))
+        digest, odd = found
+        remarks += [Problem(place.file, sample.key, place.offset, remark) for remark in odd]
+        digests[sample.key] = digest.hex()
+        whole.update(digest + sample.label.to_bytes(8, "little"))
     total = len(reader) + len(reader.problems)
     return Verification(total, tuple(problems), tuple(remarks), digests, whole.hexdigest())
 
