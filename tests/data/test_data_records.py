@@ -158,7 +158,7 @@ def test_bytes_of_memory_per_record(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [17_091_657, 40_000_000])
 def test_whole_large_sets(tmp_path: Path, count: int) -> None:
-    """Every label of a whole synthetic set, and what the reader then takes: a process that has it open grows by ≤ 16 bytes a record."""
+    """Every label of a whole synthetic set, and the bytes that its reader maps: ≤ 16 a record."""
     files = synthetic(tmp_path, count)
     reader = read_records(files.records)
     numbers = np.arange(count)
@@ -167,6 +167,8 @@ def test_whole_large_sets(tmp_path: Path, count: int) -> None:
     assert len(pickle.dumps(reader)) < 10_000, "what travels to a worker is the place of the index"
     held = sum(np.asarray(a).nbytes for a in (reader.labels, reader.store.keys, reader.store.offsets))  # type: ignore[attr-defined]
     assert held <= 16 * count
+    files.records.unlink()  # gigabytes, which pytest would keep
+    files.index.unlink()
 
 
 # ------------------------------------------------------------------------------------------------------------ processes

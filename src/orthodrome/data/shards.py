@@ -24,6 +24,7 @@ from orthodrome.data.record_index import Progress
 from orthodrome.data.sidecar import Sidecar, load_or_make
 from orthodrome.types import InputError
 
+GZIP = b"\x1f\x8b"
 LABEL_ENDINGS = ("cls", "json")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _LEADS_OUT = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
@@ -146,41 +147,41 @@ def _members(path: Path, problems: list[Problem]) -> Iterator[tuple[tarfile.TarI
         with tarfile.open(path, "r:", errors="surrogateescape") as archive:
             for member in archive:
                 archive.members = []  # type: ignore[attr-defined]  # else all of them are kept
-                reason = _refusal(member, size)
+                reason = _refusal(member)
+                if member.isfile() and member.offset_data + member.size > size:
+                    problems.append(
+                        Problem(printable(path), printable(member.name), member.offset, "the archive ends inside this member")
+                    )
+                    return
                 if reason:
                     problems.append(Problem(printable(path), printable(member.name), member.offset, reason))
                 elif member.isfile() and not PurePosixPath(member.name).name.startswith("."):
                     is_label = member.name.rpartition(".")[2].lower() in LABEL_ENDINGS and member.size <= _LARGEST_LABEL_FILE
                     file = archive.extractfile(member) if is_label else None
                     yield member, file.read() if file else None
+            if archive.offset + tarfile.BLOCKSIZE > size:
+                problems.append(Problem(printable(path), "", size, "the archive has no end mark; members may be missing"))
     except tarfile.ReadError as error:
-        raise_or_note(path, error, problems)
+        problems.append(Problem(printable(path), "", None, _damage(path, error)))
     except OSError as error:
         raise InputError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
 
 
-def raise_or_note(path: Path, error: tarfile.ReadError, problems: list[Problem]) -> None:
-    """A tar that ends early is noted; what was never one is refused."""
+def _damage(path: Path, error: tarfile.ReadError) -> str:
+    """What to note of a tar that cannot be read on; what was never one is refused."""
     with path.open("rb") as file:
         begins = file.read(262)
-    if begins[257:262] == b"ustar":
-        problems.append(Problem(printable(path), "", None, f"the archive ends early or is damaged: {error}"))
-        return
-    hint = (
-        "; it is compressed: unpack it first (gunzip), since a compressed tar has no random access"
-        if begins[:2] == b"\x1f\x8b"
-        else ""
-    )
-    raise InputError(f"{printable(path)}: not a tar file{hint}")
+    if begins[257:] == b"ustar":
+        return f"the archive ends early or is damaged: {error}"
+    hint = "; it is compressed: unpack it first (gunzip), since a compressed tar has no random access"
+    raise InputError(f"{printable(path)}: not a tar file{hint if begins[:2] == GZIP else ''}") from None
 
 
-def _refusal(member: tarfile.TarInfo, size: int) -> str | None:
+def _refusal(member: tarfile.TarInfo) -> str | None:
     if member.issym() or member.islnk():
         return f"a link to {printable(member.linkname)}; expected a file"
     if _LEADS_OUT.search(member.name):
         return "the name points out of the archive"
-    if member.isfile() and member.offset_data + member.size > size:
-        return f"the archive ends inside this member of {member.size} bytes"
     return None
 
 
