@@ -66,10 +66,10 @@ def verify(
     Example: orthodrome data verify ms1m/ --checksums ms1m.sums
     """
     from orthodrome.cli.output import remarks, show
+    from orthodrome.data.integrity import changed_since, write_checksums
     from orthodrome.data.jobs import verify_set
     from orthodrome.data.parallel import available_processors
     from orthodrome.data.problems import quarantine_file
-    from orthodrome.data.verify import changed_since, write_checksums
     from orthodrome.training.telemetry import counting
 
     with counting(remarks(), "verifying") as progress:
@@ -108,8 +108,8 @@ def convert(
     """
     from orthodrome.cli.output import remarks, show
     from orthodrome.data import open_reader
-    from orthodrome.data.convert import Encoding
-    from orthodrome.data.convert import convert as write
+    from orthodrome.data.conversion import Encoding
+    from orthodrome.data.conversion import convert as write
     from orthodrome.data.parallel import available_processors
     from orthodrome.training.telemetry import counting
 

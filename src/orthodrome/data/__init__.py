@@ -2,6 +2,7 @@
 
 from orthodrome.data.cache import available_memory, cache_bytes, load_cache, wants_cache
 from orthodrome.data.check import SetSummary, check_trainable, class_counts
+from orthodrome.data.conversion import convert
 from orthodrome.data.decode import decode_image, printable
 from orthodrome.data.encoded import EncodedReader
 from orthodrome.data.files import FileReader
@@ -49,6 +50,7 @@ __all__ = [
     "cache_bytes",
     "check_trainable",
     "class_counts",
+    "convert",
     "create_loader",
     "decode_image",
     "horizontal_flip",

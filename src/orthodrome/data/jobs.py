@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from orthodrome.data.centres import angles_to_centre
-from orthodrome.data.convert import Progress, convert
+from orthodrome.data.conversion import Progress, convert
 from orthodrome.data.decode import printable
+from orthodrome.data.integrity import Verification, verify
 from orthodrome.data.noise import Noisy, add_noise
 from orthodrome.data.problems import Problem, quarantine_file, write_quarantine
 from orthodrome.data.protocol import ImageReader
@@ -17,7 +18,6 @@ from orthodrome.data.record_index import RecordFiles, build_idx, index_records
 from orthodrome.data.shards import index_shards, shard_paths, shard_sidecar
 from orthodrome.data.sidecar import keep_beside
 from orthodrome.data.split import Subset, split_identities
-from orthodrome.data.verify import Verification, verify
 from orthodrome.types import EmbeddingSet, InputError
 
 
