@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
+from PIL import Image
 
 from orthodrome.data.protocol import ImageReader
 
@@ -41,9 +42,7 @@ def near_pairs(hashes: np.ndarray, bits: int = NEAR_BITS) -> np.ndarray:
 def _sharing(values: np.ndarray, band: np.ndarray, bits: int) -> Iterator[tuple[int, int]]:
     """Pairs of positions whose ``band`` is equal and whose values differ in at most ``bits`` bits."""
     order = np.argsort(band, kind="stable")
-    starts = np.flatnonzero(np.diff(band[order], prepend=-1 if not len(band) else band[order[0]] + np.uint64(1)))
-    for start, end in zip(starts, np.append(starts[1:], len(order)), strict=True):
-        group = order[start:end]
+    for group in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
         for i in range(len(group) - 1):
             near = np.flatnonzero(_bit_count(values[group[i + 1 :]] ^ values[group[i]]) <= bits)
             yield from ((int(group[i]), int(group[i + 1 + j])) for j in near)
@@ -57,5 +56,6 @@ def _bit_count(values: np.ndarray) -> np.ndarray:
 def same_picture(reader: ImageReader, first: int, second: int) -> float:
     """Mean difference of two images in grey levels, after each is shrunk to 32×32 and brought to the same brightness; below
     `SAME_LEVELS` they show the same picture."""
-    a, b = (reader.image(index, (_SIDE, _SIDE)).mean(axis=2) for index in (first, second))
+    grey = (Image.fromarray(reader.image(index, (_SIDE, _SIDE))).convert("L") for index in (first, second))
+    a, b = (np.asarray(image, np.float32) for image in grey)
     return float(np.abs((a - a.mean()) - (b - b.mean())).mean())
