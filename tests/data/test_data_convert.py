@@ -54,9 +54,9 @@ def test_any_form_to_any_form(identities: Path, tmp_path: Path, first: str, seco
 def test_names_of_files_are_kept(identities: Path, tmp_path: Path) -> None:
     convert(open_reader(identities), tmp_path / "tar", "webdataset")
     with tarfile.open(tmp_path / "tar" / "000000.tar") as archive:
-        assert archive.getnames()[:4] == ["ada/00.jpg", "ada/00.cls", "ada/01.jpg", "ada/01.cls"]
+        assert archive.getnames()[:4] == ["ada/0.jpg", "ada/0.cls", "ada/1.jpg", "ada/1.cls"]
     convert(open_reader(tmp_path / "tar"), tmp_path / "back", "folder")
-    assert [path.name for path in sorted((tmp_path / "back" / "ada").iterdir())] == ["00.jpg", "01.jpg", "02.jpg", "03.jpg"]
+    assert [path.name for path in sorted((tmp_path / "back" / "ada").iterdir())] == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
 
 
 def test_record_files_are_those_of_insightface_to_the_byte(shared_folder: Path, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_our_tars_and_tables_are_read_by_other_libraries(identities: Path, tmp_p
     assert names == [f"train-0000{i}-of-00003.parquet" for i in range(3)]
     table = parquet.read_table(tmp_path / "p" / "data" / names[0])
     assert table["label"].to_pylist() == [0, 0, 0, 0]
-    assert table["image"][0].as_py() == {"bytes": (identities / "ada" / "0.jpg").read_bytes(), "path": "ada/00.jpg"}
+    assert table["image"][0].as_py() == {"bytes": (identities / "ada" / "0.jpg").read_bytes(), "path": "ada/0.jpg"}
     assert b'"names": ["ada", "bob", "cleo"]' in table.schema.metadata[b"huggingface"]
 
 
@@ -210,12 +210,21 @@ def test_folder_names_by_hand() -> None:
     assert safe_name("../x") == "_._x"
 
 
-def test_names_that_meet_in_another_case_become_numbers() -> None:
-    pixels = np.zeros((3, 4, 4, 3), np.uint8)
-    apart = ItemNames(MemoryReader(pixels, [0, 0, 1], ("x", "y"), ("a/1.png", "a/2.png", "b/1.png")))
-    assert apart.name(2, jpeg(0)) == "y/1.jpg"
-    meeting = ItemNames(MemoryReader(pixels, [0, 0, 1], ("x", "y"), ("a/A.png", "a/a.png", "b/1.png")))
-    assert [meeting.name(i, jpeg(0)) for i in range(3)] == ["x/000000000.jpg", "x/000000001.jpg", "y/000000002.jpg"]
+@pytest.mark.parametrize(
+    ("keys", "names"),
+    [
+        (("a/1.png", "a/2.png", "b/1.png"), ("x/1.jpg", "x/2.jpg", "y/1.jpg")),
+        (("8", "9", "10"), ("x/8.jpg", "x/9.jpg", "y/10.jpg")),
+        (("9", "10", "11"), ("x/09.jpg", "x/10.jpg", "y/11.jpg")),
+        (("a/10.png", "a/2.png", "b/1.png"), ("x/10.jpg", "x/2.jpg", "y/1.jpg")),  # as a folder sorts them
+        (("a/b.png", "a/a.png", "b/1.png"), ("x/0.jpg", "x/1.jpg", "y/2.jpg")),
+        (("a/A.png", "a/a.png", "b/1.png"), ("x/0.jpg", "x/1.jpg", "y/2.jpg")),  # would be one file in some systems
+        (("a/1.x.png", "a/1-x.png", "b/1"), ("x/0.jpg", "x/1.jpg", "y/2.jpg")),
+    ],
+)
+def test_names_keep_the_order_and_do_not_meet(keys: tuple[str, ...], names: tuple[str, ...]) -> None:
+    given = ItemNames(MemoryReader(np.zeros((3, 4, 4, 3), np.uint8), [0, 0, 1], ("x", "y"), keys))
+    assert tuple(given.name(i, jpeg(0)) for i in range(3)) == names
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from orthodrome.data.protocol import ImageReader
-from orthodrome.types import InputError
+from orthodrome.types import InputError, Sample
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", (".jpg", ".jpeg")),
@@ -41,23 +41,29 @@ def safe_name(name: str) -> str:
 
 
 def folder_names(class_names: Sequence[str]) -> tuple[str, ...]:
-    """A folder for each class, so that sorting them gives the order of the classes: numbers get leading zeros.
+    """A folder for each class, so that sorting them gives the order of the classes.
 
-    Where names would meet (also in another case) or sort otherwise, each is led by its label: ``0007-name``.
+    Names stay where they are in order and do not meet, in another case neither. Else numbers get leading zeros, and if that does not
+    do, each name is led by its label: ``0007-name``.
     """
     names = [safe_name(name) for name in class_names]
-    if all(name.isdecimal() for name in names):
-        width = max(map(len, names), default=0)
-        names = [name.zfill(width) for name in names]
-    if len({name.casefold() for name in names}) < len(names) or sorted(names) != names:
-        width = len(str(len(names) - 1))
-        names = [f"{label:0{width}d}-{name}" for label, name in enumerate(names)]
-    return tuple(names)
+    width = len(str(len(names) - 1))
+    ways = (names, padded(names), [f"{label:0{width}d}-{name}" for label, name in enumerate(names)])
+    return tuple(next(way for way in ways if sorted(way) == way and len({name.casefold() for name in way}) == len(way)))
+
+
+def padded(names: Sequence[str]) -> list[str]:
+    """Names that are numbers brought to one width."""
+    width = max((len(name) for name in names if name.isdecimal()), default=0)
+    return [_zeros(name, width) for name in names]
 
 
 @dataclass(frozen=True, eq=False)
 class ItemNames:
-    """``<identity>/<image>`` for every image of a reader: its own name where names are unique within each person, else its position."""
+    """``<identity>/<image>`` for every image of a reader, so that sorting gives the order of the set within each person.
+
+    The image's own name where those are unique and in order, else with leading zeros where they are numbers, else its position in the set.
+    """
 
     reader: ImageReader
 
@@ -75,32 +81,46 @@ class ItemNames:
                 f"{sample.key}: not an image; list what cannot be used with `orthodrome data verify`, which leaves it out"
             )
         own = PurePosixPath(sample.key).suffix
-        stem = self._stem(sample.key) if self._are_unique else str(position)
-        stem = stem.zfill(self._width) if stem.isdecimal() else stem
-        return f"{self.folders[sample.label]}/{stem}{own if own.lower() in endings else endings[0]}"
+        return f"{self.folders[sample.label]}/{self._stem(position)}{own if own.lower() in endings else endings[0]}"
+
+    def _stem(self, position: int) -> str:
+        return self._way(position, self.reader.sample(position))
 
     @cached_property
-    def _are_unique(self) -> bool:
-        hashes = np.fromiter(map(self._hash, range(len(self.reader))), np.uint64, len(self.reader))
+    def _way(self) -> Callable[[int, Sample], str]:
+        """How images are named."""
+        own = map(stem_of, (self.reader.sample(i).key for i in range(len(self.reader))))
+        width = max((len(stem) for stem in own if stem.isdecimal()), default=0)
+        digits = len(str(len(self.reader)))
+        ways: tuple[Callable[[int, Sample], str], ...] = (
+            lambda position, sample: stem_of(sample.key),
+            lambda position, sample: _zeros(stem_of(sample.key), width),
+        )
+        return next(filter(self._is_in_order, ways), lambda position, sample: f"{position:0{digits}d}")
+
+    def _is_in_order(self, way: Callable[[int, Sample], str]) -> bool:
+        """Whether names ascend within each person, as file names do, and none meet where case does not count."""
+        last: dict[int, str] = {}
+        hashes = np.empty(len(self.reader), np.uint64)
+        for position in range(len(self.reader)):
+            sample = self.reader.sample(position)
+            name = way(position, sample) + "."
+            if name <= last.get(sample.label, ""):
+                return False
+            last[sample.label] = name
+            text = f"{sample.label}/{name.casefold()}"
+            hashes[position] = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
         return len(np.unique(hashes)) == len(hashes)
 
-    @cached_property
-    def _width(self) -> int:
-        """Of numbers: that of the last position, or of the longest stem that is a number."""
-        stems = (self._stem(self.reader.sample(i).key) for i in range(len(self.reader)))
-        return max([len(str(len(self.reader))), *(len(stem) for stem in stems if stem.isdecimal())]) if self._are_unique else 9
 
-    def _hash(self, position: int) -> int:
-        sample = self.reader.sample(position)
-        text = f"{sample.label}/{self._stem(sample.key).casefold()}"
-        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+def stem_of(key: str) -> str:
+    """The name in a key without folder and ending, and without dots, at which the key of a tar shard would end."""
+    name = PurePosixPath(key)
+    return safe_name(name.stem if name.suffix.lower() in KNOWN_ENDINGS else name.name).replace(".", "_")
 
-    @staticmethod
-    def _stem(key: str) -> str:
-        """The name without folder and ending, and without dots, at which the key of a tar shard would end."""
-        name = PurePosixPath(key)
-        stem = name.stem if name.suffix.lower() in KNOWN_ENDINGS else name.name
-        return safe_name(stem).replace(".", "_")
+
+def _zeros(stem: str, width: int) -> str:
+    return stem.zfill(width) if stem.isdecimal() else stem
 
 
 KNOWN_ENDINGS = frozenset(ending for _, endings in _SIGNATURES for ending in endings)
