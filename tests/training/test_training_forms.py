@@ -61,3 +61,9 @@ def test_stopped_on_one_form_and_resumed_on_another(
         )
         curve(tiny_recipe, forms["rec"], tmp_path / "stopped")
     assert curve(tiny_recipe, forms["webdataset"], tmp_path / "stopped", resume=True) == straight
+
+
+@pytest.mark.parametrize("sampler", ["balanced", "square_root", "identities"])
+def test_every_sampler_trains(sampler: str, tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path) -> None:
+    tiny_recipe["data"] |= {"sampler": sampler, "people": 4, "images_per_person": 3, "cache": "disk"}
+    assert len(curve(tiny_recipe, small_faces, tmp_path / "run")) == 6

@@ -16,7 +16,7 @@ from orthodrome.data.protocol import ImageReader
 from orthodrome.data.randomness import Draws
 from orthodrome.data.readers import is_set, open_reader
 from orthodrome.data.records import read_records
-from orthodrome.data.samplers import BatchSampler, EpochSampler, PKSampler, SequentialSampler
+from orthodrome.data.samplers import BatchSampler, EpochSampler, PKSampler, PowerSampler, RankSampler, SequentialSampler
 from orthodrome.data.shards import read_shards
 from orthodrome.data.split import Subset, split_identities
 from orthodrome.data.tables import read_tables
@@ -41,7 +41,9 @@ __all__ = [
     "Loader",
     "MemoryReader",
     "PKSampler",
+    "PowerSampler",
     "Problem",
+    "RankSampler",
     "SequentialSampler",
     "SetSummary",
     "Subset",
