@@ -88,16 +88,16 @@ def test_the_magic_stands_only_where_parts_begin(content: bytes) -> None:
 def test_streaming_and_scanning_agree_with_reading(tmp_path_factory: pytest.TempPathFactory, contents: list[bytes]) -> None:
     path = tmp_path_factory.mktemp("stream") / "a.rec"
     path.write_bytes(b"".join(map(record_bytes, contents)))
-    streamed = list(stream_records(path))
-    assert [bytes(payload) for _, payload in streamed] == contents
-    assert [offset for offset, _ in streamed] == [offset for offset, _ in scan_offsets(path)]
+    assert [bytes(payload) for payload in stream_records(path)] == contents
+    data = path.read_bytes()
+    assert [read_record(reading(data), offset)[0] for offset, _ in scan_offsets(path)] == contents
 
 
 def test_streaming_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("orthodrome.data.recordio._BLOCK", 7)
     contents = [b"a" * 30, b"", b"1234" + MAGIC_BYTES + b"5", b"end"]
     (tmp_path / "a.rec").write_bytes(b"".join(map(record_bytes, contents)))
-    assert [bytes(payload) for _, payload in stream_records(tmp_path / "a.rec")] == contents
+    assert [bytes(payload) for payload in stream_records(tmp_path / "a.rec")] == contents
 
 
 def test_image_payloads_by_hand() -> None:
@@ -136,8 +136,8 @@ PARTS = record_bytes(b"abcd" + MAGIC_BYTES + b"ef")
         (WHOLE[:-1], "ends inside the record at offset 0"),
         (WHOLE + WHOLE[:5], "ends inside the record at offset 12"),
         (PARTS[:12], "ends inside the record at offset 0"),
-        (PARTS[12:], "out of order at offset 0"),
-        (PARTS[:12] + WHOLE, "out of order at offset 12"),
+        (PARTS[12:], "record at offset 0: the middle of a record"),
+        (WHOLE + PARTS[:12] + WHOLE, "record at offset 12: a record in parts has no last part"),
     ],
 )
 def test_streaming_of_damaged_files(tmp_path: Path, data: bytes, message: str) -> None:
