@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from set_files import jpeg
 
 from orthodrome.data import EncodedReader, load_cache, open_reader, read_records
-from orthodrome.data.record_index import ENTRY, RecordFiles, index_records, read_idx, write_idx
+from orthodrome.data.record_idx import ENTRY, read_idx, write_idx
+from orthodrome.data.record_index import RecordFiles, index_records
 from orthodrome.data.recordio import MAGIC_BYTES, pack_image, pack_labels, record_bytes
 from orthodrome.types import InputError, Reader, Sample
 
@@ -224,7 +225,7 @@ def test_idx_comes_back(tmp_path_factory: pytest.TempPathFactory, rows: list[tup
     entries = np.array([(offset, key) for key, offset in rows], ENTRY)
     write_idx(path, entries)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("orthodrome.data.record_index._IDX_BLOCK", 17)
+        patch.setattr("orthodrome.data.record_idx._IDX_BLOCK", 17)
         np.testing.assert_array_equal(read_idx(path), entries)
 
 
@@ -327,6 +328,12 @@ def test_idx_that_leaves_records_out_is_reported(make_records: Make) -> None:
         (ends[1], f"the .idx lists nothing of the {ends[2] - ends[1]} bytes from here on"),
         (ends[3], f"the .idx lists nothing of the {size - ends[3]} bytes from here on"),
     ]
+
+
+def test_a_key_listed_twice(make_records: Make) -> None:
+    reader = read_records(make_records(images([0, 1, 2, 3]), keys=[5, 7, 5, 6]), EVERYTHING)
+    assert [reader.sample(i).key for i in range(len(reader))] == ["5", "7", "6"]
+    assert [(problem.key, problem.reason) for problem in reader.problems] == [("5", "the .idx lists this key twice")]
 
 
 def test_middle_of_a_record_in_parts(make_records: Make) -> None:

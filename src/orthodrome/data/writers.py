@@ -20,7 +20,8 @@ from PIL import Image
 from orthodrome.data.encoded import class_names_file
 from orthodrome.data.naming import ItemNames
 from orthodrome.data.protocol import ImageReader
-from orthodrome.data.record_index import RecordFiles, read_idx
+from orthodrome.data.record_idx import read_idx
+from orthodrome.data.record_index import RecordFiles
 from orthodrome.data.recordio import pack_image, pack_labels, read_record, record_bytes
 from orthodrome.data.tables import require_pyarrow
 from orthodrome.files import write_file
