@@ -14,6 +14,8 @@ from orthodrome.data.decode import Size, decode_image, printable
 from orthodrome.data.problems import Place, Problem
 from orthodrome.types import InputError, Sample
 
+_UNNAMED = "image"
+
 
 class Store(Protocol):
     """Encoded images with random access; picklable, files are opened by each process when it first reads."""
@@ -62,7 +64,11 @@ class EncodedReader:
 
     def image(self, index: int, size: Size | None = None) -> np.ndarray:
         """The decoded image, uint8 (H, W, 3); ``size`` and errors as `orthodrome.data.decode_image`."""
-        return decode_image(self.encoded(index), size, self._named(index))
+        content = self.encoded(index)
+        try:
+            return decode_image(content, size, _UNNAMED)
+        except InputError as error:  # the name takes a while to make, so it is made for errors only
+            raise InputError(f"{self._named(index)}: {str(error).removeprefix(f'{_UNNAMED}: ')}") from None
 
     def _named(self, index: int) -> str:
         return self.store.place(index).of(self.store.key(index))

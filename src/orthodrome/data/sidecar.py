@@ -42,6 +42,9 @@ class MappedArray(np.memmap):
         super().__array_finalize__(obj)
         self.place = None
 
+    def __getitem__(self, index: Any) -> Any:
+        return np.asarray(self)[index]  # plain arrays: faster than those of memmap, which are made in Python
+
     def __reduce__(self) -> Any:
         return (map_array, self.place) if self.place else np.asarray(self).__reduce__()
 
