@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +21,7 @@ from orthodrome.data.naming import ItemNames, extensions_of, folder_names, safe_
 from orthodrome.data.writers import WRITERS
 from orthodrome.types import InputError
 
-FORMS = WRITERS.names()
-
-
-@pytest.fixture(autouse=True)
-def needs_pyarrow(request: pytest.FixtureRequest) -> None:
-    if "parquet" in getattr(request.node, "callspec", request).__dict__.get("params", {}).values():
-        pytest.importorskip("pyarrow", reason="needs pyarrow (extra data)")
+FORMS = tuple(form for form in WRITERS if form != "parquet" or importlib.util.find_spec("pyarrow"))
 
 
 def contents(reader: ImageReader) -> list[bytes]:

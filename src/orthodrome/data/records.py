@@ -1,7 +1,4 @@
-"""The reader of a RecordIO set, as MS1MV3, Glint360K, CASIA-WebFace and WebFace are handed out:
-
-``train.rec``, ``train.idx``, ``property``.
-"""
+"""The reader of RecordIO sets: ``train.rec``, ``train.idx``, ``property``, the form of MS1MV3, Glint360K, CASIA-WebFace and WebFace."""
 
 from __future__ import annotations
 
