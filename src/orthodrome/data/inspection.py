@@ -42,7 +42,7 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Inspection:
-    """``histogram``: images per person -> people, by powers of two; counters of sizes (width×height), modes, formats, most frequent first."""
+    """``histogram``: images per person -> people, by powers of two; counters of sizes (width×height), modes, formats."""
 
     people: int
     images: int

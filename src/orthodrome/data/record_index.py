@@ -53,7 +53,7 @@ class RecordFiles:
 
 
 def index_records(files: RecordFiles, progress: Progress | None = None) -> Sidecar:
-    """Find the images of a record file: ``offsets`` u64, ``keys`` u32 and ``labels`` i32 (N,); ``numbers`` i64 (C,) are the labels as found.
+    """Find the images of a record file: ``offsets`` u64, ``keys`` u32 and ``labels`` i32 (N,); ``numbers`` i64 (C,): labels as found.
 
     Problems found on the way are listed in ``meta["problems"]``; the items they are about are not among the N.
 
