@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orthodrome import __version__
-from orthodrome.cli import bench, compare_all, compare_runs, embed, evaluate, figures, losses, quickstart, train
+from orthodrome.cli import bench, compare_all, compare_runs, data, embed, evaluate, figures, losses, quickstart, train
 
 app = typer.Typer(
     name="orthodrome",
@@ -51,6 +51,7 @@ def register() -> None:
             figures.figures,
         ):
             app.command()(verb)
+        app.add_typer(data.data, name="data")
         app.add_typer(bench.bench, name="bench")
 
 

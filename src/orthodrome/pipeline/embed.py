@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from orthodrome.data import ImageReader, MemoryReader, SequentialSampler, SourceReader, create_loader, printable
+from orthodrome.data import Images, MemoryReader, SequentialSampler, SourceReader, create_loader, printable
 from orthodrome.registry import Registry
 from orthodrome.types import EmbeddingSet, ImageSource, InputError
 
@@ -59,7 +59,7 @@ def embed_files(model: Embedder, files: Mapping[str, ImageSource], **how: Any) -
 
 def embed_reader(
     model: Embedder,
-    reader: ImageReader,
+    reader: Images,
     *,
     flip: str = "sum",
     batch_size: int = 256,

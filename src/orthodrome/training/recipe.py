@@ -69,7 +69,10 @@ class DataSettings(_Section):
     """What the network sees. ``size`` is a side or [height, width]; ``shift`` is ± pixels, ``rotate`` ± degrees, ``zoom`` a factor of
     1 ± zoom; pixels become ``(x − mean)/std``.
 
+    ``quarantine`` is the share of the set that may be left out because it cannot be used; each such item is reported.
+
     ``sampler: identities`` draws ``people`` × ``images_per_person`` a batch, as pair losses need; then ``batch_size`` is their product.
+    ``balanced`` draws every person alike, ``square_root`` in proportion to the root of their images, for long-tailed sets.
     """
 
     size: int | tuple[int, int] = 112
@@ -80,11 +83,12 @@ class DataSettings(_Section):
     shift: int = Field(0, ge=0)
     rotate: float = Field(0.0, ge=0, le=180)
     zoom: float = Field(0.0, ge=0, lt=1)
-    cache: Literal["auto"] | bool = "auto"
+    cache: Literal["auto", "disk"] | bool = "auto"
     workers: int | None = Field(None, ge=0)
-    sampler: Literal["uniform", "identities"] = "uniform"
+    sampler: Literal["uniform", "identities", "balanced", "square_root"] = "uniform"
     people: int = Field(32, ge=2)
     images_per_person: int = Field(4, ge=1)
+    quarantine: float = Field(0.001, ge=0, le=1)
 
     @property
     def height_and_width(self) -> tuple[int, int]:

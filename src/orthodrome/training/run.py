@@ -16,7 +16,17 @@ from rich.console import Console
 from rich.progress import Progress
 
 from orthodrome import __version__
-from orthodrome.data import Augmentation, EpochSampler, ImageReader, Loader, PKSampler, check_trainable, create_loader
+from orthodrome.data import (
+    Augmentation,
+    BatchSampler,
+    EpochSampler,
+    ImageReader,
+    Loader,
+    PKSampler,
+    PowerSampler,
+    check_trainable,
+    create_loader,
+)
 from orthodrome.files import write_file, write_together
 from orthodrome.heads import create_head
 from orthodrome.pipeline.model import MODEL_FILE, Model, create_model, parameter_count, save_model
@@ -135,11 +145,7 @@ def choose_device(name: str) -> torch.device:
 def open_loader(recipe: Recipe, reader: ImageReader, console: Console) -> Loader:
     """The loader of a recipe; the cache, where there is one, is filled here, under a progress bar."""
     settings = recipe.data
-    sampler: EpochSampler | PKSampler
-    if settings.sampler == "identities":
-        sampler = PKSampler(reader.labels, settings.people, settings.images_per_person, recipe.seed)
-    else:
-        sampler = EpochSampler(len(reader), recipe.batch_size, recipe.seed)
+    sampler = SAMPLERS[settings.sampler](reader, recipe)
     with counting(console, "decoding") as progress:
         return create_loader(
             reader,
@@ -151,6 +157,15 @@ def open_loader(recipe: Recipe, reader: ImageReader, console: Console) -> Loader
             cache=settings.cache,
             progress=progress,
         )
+
+
+SAMPLERS: Mapping[str, Callable[[ImageReader, Recipe], BatchSampler]] = {
+    "uniform": lambda reader, recipe: EpochSampler(len(reader), recipe.batch_size, recipe.seed),
+    "identities": lambda reader, recipe: PKSampler(reader.labels, recipe.data.people, recipe.data.images_per_person, recipe.seed),
+    "balanced": lambda reader, recipe: PowerSampler(reader.labels, recipe.batch_size, 0.0, recipe.seed),
+    "square_root": lambda reader, recipe: PowerSampler(reader.labels, recipe.batch_size, 0.5, recipe.seed),
+}
+"""The samplers of ``data.sampler``."""
 
 
 class _RunEvents:
