@@ -18,7 +18,7 @@ from orthodrome.evaluation.roc import EqualErrorRate, RocCurve, TarAtFar
 from orthodrome.evaluation.streaming.choice import choose_screen
 from orthodrome.evaluation.streaming.counting import Work
 from orthodrome.evaluation.streaming.exact import Crossing, Operating, Points, at_equal_errors, at_far, points, together
-from orthodrome.evaluation.streaming.passes import Progress, run_pass
+from orthodrome.evaluation.streaming.passes import Progress, State, mark_of, run_pass
 from orthodrome.evaluation.streaming.pilot import DEVIATIONS, PILOT_BYTES, Pilot, pilot
 from orthodrome.evaluation.streaming.resampling import identity_intervals
 from orthodrome.evaluation.streaming.screens import Screen
@@ -122,16 +122,16 @@ def compare_all(
     sample = pilot(problem, counts.counted)
     expected = wanted.bands(sample, DEVIATIONS)
     chosen = choose_screen(screen, problem, lambda error: sample.within(expected, error))
-    cut, kept = plan(problem), Path(state) if state else None
+    cut, long = plan(problem), counts.counted > LONG
 
-    long = counts.counted > LONG
-
-    def one_pass(bands: tuple[Band, ...]) -> Points:
+    def one_pass(asked: _Wanted, deviations: float) -> Points:
+        kept = State(Path(state), mark_of(problem, cut, f"{asked} {deviations}")) if state else None
+        bands = (kept and kept.bands()) or asked.bands(sample, deviations)
         work = Work(problem, chosen, bands, sample.dense(bands, DENSE_SHARE), long)
         counted = run_pass(work, cut, workers, kept, progress)
         return points(counted.genuine, counted.impostor)
 
-    found = _search(wanted, sample, counts, one_pass)
+    found = _search(wanted, counts, one_pass)
     holding = Work(problem, chosen, (), 0, long)
     intervals = _by_identity(found, counts, sample, holding, cut.units, resamples) if resamples else {}
     rows = tuple(_row(far, found.rows[far], counts, intervals.get(far)) for far in wanted.fars)
@@ -175,14 +175,14 @@ class _Found:
     passes: int
 
 
-def _search(wanted: _Wanted, sample: Pilot, counts: Counts, one_pass: Callable[[tuple[Band, ...]], Points]) -> _Found:
+def _search(wanted: _Wanted, counts: Counts, one_pass: Callable[[_Wanted, float], Points]) -> _Found:
     """Passes until every threshold lay in its band: nearly always one, never more than three, since the last records every score."""
     found = _Found({}, None, Points(*(np.empty(0) for _ in range(4))), 0)
     for deviations in (DEVIATIONS, 8 * DEVIATIONS, math.inf):
         left = _Wanted(tuple(far for far in wanted.fars if far not in found.rows), wanted.roc and found.eer is None)
         if not left.fars and not left.roc:
             break
-        here = one_pass(left.bands(sample, deviations))
+        here = one_pass(left, deviations)
         rows = {far: at_far(here, far, counts.impostor) for far in left.fars}
         found.rows |= {far: row for far, row in rows.items() if row}
         if left.roc:
