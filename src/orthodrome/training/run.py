@@ -33,6 +33,7 @@ from orthodrome.pipeline.model import MODEL_FILE, Model, create_model, parameter
 from orthodrome.training.checkpoint import load_checkpoint, save_checkpoint
 from orthodrome.training.loop import Learner, Position, fit
 from orthodrome.training.optim import create_optimizer, parameter_groups
+from orthodrome.training.precision import precision_warning
 from orthodrome.training.provenance import commit, machine
 from orthodrome.training.recipe import Recipe
 from orthodrome.training.schedules import create_schedule
@@ -88,6 +89,8 @@ def train(
         f"{recipe.backbone.name}: {parameter_count(model.network) / 1e6:.2f} M parameters, {recipe.loss.name}, "
         f"{learner.device}, {recipe.precision}; run folder {folder}",
     )
+    if warning := precision_warning(recipe.precision, learner.device):
+        say(console, f"warning: {warning}")
     loader = open_loader(recipe, reader, console)
     learner = replace(learner, schedule=create_schedule(recipe.schedule, len(loader)))
     with StopRequest() as stop, training_progress(console) as bar:
