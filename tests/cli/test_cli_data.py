@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from orthodrome.data import read_verification_set
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -86,6 +89,20 @@ def test_split_noise_index(run_cli: Run, faces: Path, tmp_path: Path) -> None:
     run_cli("data", "convert", faces, tmp_path / "tars", "--to", "webdataset", "--per-file", 10)
     code, printed, _ = run_cli("data", "index", tmp_path / "tars")
     assert (code, (tmp_path / "tars" / "000000-000003.tar.index").is_file()) == (0, True)
+
+
+def test_a_verification_bin_becomes_safe_and_a_hostile_one_is_refused(run_cli: Run, faces: Path, tmp_path: Path) -> None:
+    images = [file.read_bytes() for file in sorted(faces.rglob("*.png"))[:4]]
+    (tmp_path / "lfw.bin").write_bytes(pickle.dumps((images, [True, False])))
+    code, printed, _ = run_cli("data", "safe-bin", tmp_path / "lfw.bin", tmp_path / "lfw.npz")
+    assert (code, "2 pairs, 1 of one person" in printed) == (0, True)
+    assert read_verification_set(tmp_path / "lfw.npz").images == tuple(images)
+    hostile = b"cposix\nsystem\n(S'touch " + str(tmp_path / "made").encode() + b"'\ntR."
+    (tmp_path / "hostile.bin").write_bytes(hostile)
+    code, _, error = run_cli("data", "safe-bin", tmp_path / "hostile.bin", tmp_path / "hostile.npz")
+    assert (code, "posix.system" in error) == (1, True)
+    assert not (tmp_path / "made").exists()
+    assert not (tmp_path / "hostile.npz").exists()
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,23 @@ def index(source: Annotated[Path, typer.Argument(help=".rec or tar shards.")]) -
     show(f"{images:,} images, {len(problems):,} unusable: {place}")
 
 
+@data.command(name="safe-bin")
+def safe_bin(
+    source: Annotated[Path, typer.Argument(help="Verification .bin of insightface.")],
+    target: Annotated[Path, typer.Argument(help="The .npz to write.")],
+) -> None:
+    """Read a verification .bin, which is a pickle, without running it, and keep it as an .npz that is none.
+
+    Example: orthodrome data safe-bin lfw.bin lfw.npz
+    """
+    from orthodrome.cli.output import show
+    from orthodrome.data import read_verification_set, save_verification_set
+
+    found = read_verification_set(source)
+    save_verification_set(found, target)
+    show(f"{len(found):,} pairs, {int(found.same.sum()):,} of one person: {target}")
+
+
 @data.command()
 def clean(
     source: Annotated[Path, SET],
