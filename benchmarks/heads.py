@@ -27,6 +27,7 @@ from torch.nn import functional
 from common import append_row, machine
 from orthodrome import ProxyHead
 from orthodrome.heads.measure import Step, head_step, in_turn, peak_bytes, products_step
+from orthodrome.training.precision import SLOWER, bf16_cost
 
 LOSSES = ("arcface", "sv_am_softmax", "sphereface2")
 ROUNDS = {10_000: 21, 100_000: 7, 1_000_000: 3}
@@ -91,7 +92,10 @@ def variants(state: State, trained: bool) -> Iterator[tuple[str, str, ProxyHead,
         if trained and loss == "sphereface2":
             torch.nn.init.constant_(exact.get_parameter("bias"), -0.3 * exact.spec.hyper["scale"])
         yield loss, "float32", exact, None
-        options = [{"filter_below": floor} for floor in FLOORS] if trained else [{"compute_dtype": "bf16"}]
+        halves = (
+            [{"compute_dtype": "bf16"}] if bf16_cost(torch.device("cpu")) <= SLOWER else []
+        )  # minutes a step where it is emulated
+        options = [{"filter_below": floor} for floor in FLOORS] if trained else halves
         for option in options:
             head = head_of(loss, state, impl="chunked", **option)
             with torch.no_grad():
