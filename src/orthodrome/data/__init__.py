@@ -5,6 +5,7 @@ from orthodrome.data.check import SetSummary, check_trainable, class_counts
 from orthodrome.data.decode import decode_image, printable
 from orthodrome.data.files import FileReader
 from orthodrome.data.folder import read_folder
+from orthodrome.data.geometric import horizontal_flip, shift_images
 from orthodrome.data.listing import read_list
 from orthodrome.data.loader import Loader, create_loader
 from orthodrome.data.memory import MemoryReader
@@ -13,14 +14,7 @@ from orthodrome.data.randomness import Draws
 from orthodrome.data.readers import ImageReader, open_reader
 from orthodrome.data.samplers import BatchSampler, EpochSampler, PKSampler, SequentialSampler
 from orthodrome.data.split import Subset, split_identities
-from orthodrome.data.transforms import (
-    Augmentation,
-    Transform,
-    horizontal_flip,
-    shift_images,
-    to_network_input,
-    unchanged,
-)
+from orthodrome.data.transforms import Augmentation, Transform, to_network_input, unchanged
 
 __all__ = [
     "Augmentation",
