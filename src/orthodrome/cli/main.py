@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orthodrome import __version__
-from orthodrome.cli import bench, embed, evaluate, figures, losses, quickstart, train
+from orthodrome.cli import align, bench, embed, evaluate, figures, losses, quickstart, train
 
 app = typer.Typer(
     name="orthodrome",
@@ -40,7 +40,15 @@ def _options(
 def register() -> None:
     """Give ``app`` its verbs, once."""
     if not app.registered_commands:
-        for verb in (quickstart.quickstart, train.train, evaluate.evaluate, embed.embed, losses.losses, figures.figures):
+        for verb in (
+            quickstart.quickstart,
+            train.train,
+            evaluate.evaluate,
+            embed.embed,
+            align.align,
+            losses.losses,
+            figures.figures,
+        ):
             app.command()(verb)
         app.add_typer(bench.bench, name="bench")
 
