@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
@@ -22,9 +22,8 @@ from orthodrome.data.decode import decode_image, printable
 from orthodrome.data.parallel import available_processors, map_in_processes
 from orthodrome.files import write_file
 from orthodrome.pipeline.align import TEMPLATES, create_aligner
-from orthodrome.pipeline.detect import FACE_RULES, YuNet
+from orthodrome.pipeline.detect import FACE_RULES
 from orthodrome.pipeline.landmarks import NO_FACE, Landmarks, Photograph, append, appending, read_landmarks, write_landmarks
-from orthodrome.pipeline.models import file_sha256
 from orthodrome.pipeline.montage import write_montage
 from orthodrome.pipeline.opencv import opencv
 from orthodrome.pipeline.photographs import crop_stems, find_photographs
@@ -34,6 +33,13 @@ LANDMARK_FILE = "landmarks.jsonl"
 MISSES_FILE = "misses.csv"
 
 Progress = Callable[[int, int], None]
+
+
+class DescribedDetector(Detector, Protocol):
+    """A detector that says, in plain values, what decides its results; picklable, for worker processes."""
+
+    def described(self) -> dict[str, Any]:
+        """Goes into the landmark file; a run goes on only with an equal one."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class Alignment:
 def align_folder(
     source: Path,
     target: Path,
-    detector: YuNet,
+    detector: DescribedDetector,
     settings: CropSettings | None = None,
     *,
     workers: int | None = None,
@@ -115,8 +121,7 @@ def align_folder(
         InputError: source or target cannot be used, the target was begun with other settings or holds something else, or a crop cannot
             be written. A photograph that cannot be read or has no face raises nothing: it is a miss.
     """
-    described = {"sha256": file_sha256(detector.weights), **{k: v for k, v in vars(detector).items() if k != "weights"}}
-    return _run(source, target, detector, described, None, settings or CropSettings(), workers, progress)
+    return _run(source, target, detector, detector.described(), None, settings or CropSettings(), workers, progress)
 
 
 def realign_folder(
@@ -262,9 +267,9 @@ def _open_target(target: Path, settings: Mapping[str, Any]) -> Landmarks:
 
 
 def _check_settings(target: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in _flat(now)}
-    differing = [f"{key} {value}, now {plain.get(key)}" for key, value in _flat(before) if value != plain.get(key)]
-    if differing or len(plain) != len(dict(_flat(before))):
+    old, new = dict(_flat(before)), dict(_flat(now))
+    differing = [f"{key}: {old.get(key)}, now {new.get(key)}" for key in old | new if old.get(key) != new.get(key)]
+    if differing:
         raise InputError(
             f"{printable(target)}: begun with other settings ({'; '.join(differing)}); choose another folder. With "
             f"--landmarks {printable(target / LANDMARK_FILE)} its faces need not be found again"

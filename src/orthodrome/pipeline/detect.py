@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from orthodrome.data.decode import printable
+from orthodrome.pipeline.models import file_sha256
 from orthodrome.pipeline.opencv import opencv
 from orthodrome.registry import Registry
 from orthodrome.types import InputError
@@ -46,6 +47,17 @@ class YuNet:
             if len(faces):
                 return faces
         return NO_FACES
+
+    def described(self) -> dict[str, Any]:
+        """What decides the result: the content of the weights, and the settings."""
+        settings = {
+            "score": self.score,
+            "overlap": self.overlap,
+            "sides": list(self.sides),
+            "small": self.small,
+            "border": self.border,
+        }
+        return {"sha256": file_sha256(self.weights), **settings}
 
     def _detect(self, image: np.ndarray, ratio: float) -> np.ndarray:
         cv2 = opencv()

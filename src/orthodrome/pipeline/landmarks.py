@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,7 +36,7 @@ class Photograph:
     name: str
     bytes: int
     size: tuple[int, int] | None = None
-    faces: np.ndarray = NO_FACES
+    faces: np.ndarray = field(default_factory=NO_FACES.copy)
     crops: tuple[str, ...] = ()
     problem: str = ""
 
