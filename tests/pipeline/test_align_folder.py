@@ -134,15 +134,16 @@ def test_what_is_finished_is_not_done_again(photographs: Path, tmp_path: Path) -
     align_folder(photographs, tmp_path / "crops", detector, workers=0)
     assert len(calls.read_text()) == 6  # all but the broken one
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "crops").rglob("*.jpg")}
-    (tmp_path / "crops" / "ada" / "1.jpg").unlink()  # a lost crop is cut from what is known
+    (tmp_path / "crops" / "ada" / "1.jpg").unlink()  # a lost crop is cut from what is known, and so is a truncated one
+    (tmp_path / "crops" / "ada" / "2.jpg").write_bytes(b"")
     photograph(photographs / "cleo" / "broken.jpg", 1)  # mended
     photograph(photographs / "dora" / "new.png", 1)
     result = align_folder(photographs, tmp_path / "crops", detector, workers=0)
     assert len(calls.read_text()) == 6 + 3  # the mended one, the new one, and the miss once more
-    assert result.finished_before == 4
+    assert result.finished_before == 3
     assert [miss.name for miss in result.misses] == ["cleo/back.png"]
     again = {path: path.stat().st_mtime_ns for path in times}
-    assert {path.name for path in times if again[path] != times[path]} == {"1.jpg"}
+    assert {path.name for path in times if again[path] != times[path]} == {"1.jpg", "2.jpg"}
 
 
 def test_a_replaced_photograph_is_done_again(photographs: Path, tmp_path: Path) -> None:

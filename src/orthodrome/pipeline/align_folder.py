@@ -172,21 +172,23 @@ class PhotographAligner:
         except InputError as error:
             reason = str(error).removeprefix(f"{printable(task.name)}: ")
             return Photograph(task.name, task.bytes, problem=reason)
-        for name, crop in zip(found.crops, crops, strict=True):
-            write_file(self.target / name, crop)
+        for name, crop in crops.items():
+            write_file(self.target / name, crop, sync=False)  # its size is on record, and checked when a run goes on
         return found
 
-    def _cut(self, task: Task) -> tuple[Photograph, list[bytes]]:
+    def _cut(self, task: Task) -> tuple[Photograph, dict[str, bytes]]:
         image = decode_image(self.source / task.name, name=printable(task.name))
         size = (image.shape[0], image.shape[1])
         faces = self._faces(image, task.known).astype(np.float64).round(3)  # as the landmark file keeps them
         if not len(faces):
-            return Photograph(task.name, task.bytes, size, problem=NO_FACE), []
+            return Photograph(task.name, task.bytes, size, problem=NO_FACE), {}
         chosen = faces[FACE_RULES.get(self.settings.faces)(faces, size)]
-        crops = [encode_jpeg(self.aligner(image, face[4:14].reshape(5, 2)), self.settings.quality) for face in chosen]
-        numbers = [f"-{number}" for number in range(1, len(crops) + 1)] if self.settings.faces == "all" else [""]
-        names = tuple(f"{task.stem}{number}.jpg" for number in numbers)
-        return Photograph(task.name, task.bytes, size, faces, names), crops
+        numbers = [f"-{number}" for number in range(1, len(chosen) + 1)] if self.settings.faces == "all" else [""]
+        crops = {
+            f"{task.stem}{number}.jpg": encode_jpeg(self.aligner(image, face[4:14].reshape(5, 2)), self.settings.quality)
+            for number, face in zip(numbers, chosen, strict=True)
+        }
+        return Photograph(task.name, task.bytes, size, faces, {name: len(crop) for name, crop in crops.items()}), crops
 
     def _faces(self, image: np.ndarray, known: Photograph | None) -> np.ndarray:
         if known is None:
@@ -307,11 +309,18 @@ def _tasks(
         earlier = before.get(name)
         if earlier is not None and (earlier.bytes != size or not earlier.crops):
             earlier = None
-        if earlier is not None and all((target / crop).is_file() for crop in earlier.crops):
+        if earlier is not None and all(_file_size(target / crop) == length for crop, length in earlier.crops.items()):
             finished.append(name)
         else:
             tasks.append(Task(name, size, stems[name], known.get(name) if known is not None else earlier))
     return tasks, finished
+
+
+def _file_size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def _each(do: PhotographAligner, tasks: Iterable[Task], workers: int | None) -> Iterator[Photograph]:

@@ -7,7 +7,6 @@ appended as photographs are finished, so that after a kill at most the last one 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,22 +28,22 @@ NO_FACE = "no face was found"
 class Photograph:
     """One photograph: ``name`` is its path under the source, ``bytes`` the size of the file, ``size`` (height, width) upright.
 
-    ``faces`` (F, 15) as a detector gives them, best score first; ``crops`` are paths under the target. Where there is no crop,
-    ``problem`` says why; ``size`` is None where it could not be read.
+    ``faces`` (F, 15) as a detector gives them, best score first; ``crops`` are paths under the target with the sizes of the files in
+    bytes. Where there is no crop, ``problem`` says why; ``size`` is None where it could not be read.
     """
 
     name: str
     bytes: int
     size: tuple[int, int] | None = None
     faces: np.ndarray = field(default_factory=NO_FACES.copy)
-    crops: tuple[str, ...] = ()
+    crops: Mapping[str, int] = field(default_factory=dict)
     problem: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; coordinates to a thousandth of a pixel."""
         faces = self.faces.astype(np.float64).round(3).tolist()
         values = {"photograph": self.name, "bytes": self.bytes, "size": self.size, "faces": faces}
-        return {**values, "crops": self.crops} | ({"problem": self.problem} if self.problem else {})
+        return {**values, "crops": dict(self.crops)} | ({"problem": self.problem} if self.problem else {})
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ def _photograph(values: Mapping[str, Any]) -> Photograph:
     if size is not None:
         height, width = size
         size = (int(height), int(width))
-    name, crops, problem = values["photograph"], tuple(values["crops"]), values.get("problem", "")
-    if not all(isinstance(text, str) for text in (name, problem, *crops)) or not math.isfinite(values["bytes"]):
+    name, crops, problem = values["photograph"], dict(values["crops"]), values.get("problem", "")
+    if not all(isinstance(text, str) for text in (name, problem, *crops)):
         raise TypeError("not text")
     return Photograph(name, int(values["bytes"]), size, faces, crops, problem)
