@@ -52,8 +52,8 @@ def measured(state: str) -> str:
     for loss, options in dict.fromkeys((loss, options) for loss, options, _ in latest):
         cells = (cell(latest.get((loss, options, classes))) for classes in columns)
         lines.append(f"| {loss} | {options} | " + " | ".join(cells) + " |")
-    machine, commit = next(iter(latest.values()))["machine"], next(iter(latest.values()))["commit"]
-    return "\n".join([*lines, "", f"{machine}, commit {commit}."])
+    sources = dict.fromkeys(f"{row['machine']}, commit {row['commit']}" for row in latest.values())
+    return "\n".join([*lines, "", "; ".join(sources) + "."])
 
 
 def cell(row: dict[str, str] | None) -> str:

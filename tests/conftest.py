@@ -28,6 +28,12 @@ def shared_folder() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def own_cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Indexes of sets go to a folder of the test session."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture(scope="session")
 def small_faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 6 made-up people × 6 images, 32×32: each person a colour pattern, each image a noisy shift of it."""

@@ -69,7 +69,8 @@ def test_importing_orthodrome_does_not_import_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["train", "--help"], ["losses", "--help"], ["evaluate", "--help"]]
+    "arguments",
+    [["--help"], ["--version"], ["train", "--help"], ["losses", "--help"], ["evaluate", "--help"], ["data", "verify", "--help"]],
 )
 def test_help_and_version_do_not_import_torch(arguments: list[str]) -> None:
     code = f"sys.argv = ['orthodrome', *{arguments!r}]\nfrom orthodrome.cli.main import main\ntry:\n    main()\nexcept SystemExit: pass"

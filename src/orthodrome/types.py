@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -305,5 +305,7 @@ class Index(Protocol):
 
 
 PathLike = str | Path
+ImageSource: TypeAlias = "Path | bytes | np.ndarray"
+"""An image: its file, its encoded bytes, or its pixels uint8 (H, W, 3), RGB."""
 Labels = Sequence[int]
 Batches = Iterator[Batch]

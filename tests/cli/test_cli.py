@@ -187,6 +187,10 @@ def _rotated_exif() -> Image.Exif:
         (["evaluate", "FACES", "--data", "FACES", "--pairs", "PAIRS"], "no model here"),
         (["evaluate", "FACES", "--data", "FACES"], "--pairs is missing"),
         (["evaluate", "FACES", "--protocol", "lwf", "--data", "FACES", "--pairs", "PAIRS"], "'lfw'"),
+        (["evaluate"], "MODEL|EMBEDDINGS is missing"),
+        (["evaluate", "x.onnx", "--data", "FACES", "--pairs", "PAIRS"], "--preprocessing is missing"),
+        (["evaluate", "FACES", "--data", "FACES", "--pairs", "PAIRS", "--set", "convention"], "--set takes key=value"),
+        (["evaluate", "FACES", "--protocol", "ijbc", "--data", "FACES"], "ijbc_face_tid_mid.txt"),
         (["embed", "FACES", "x.jpg", "-o", "x.txt"], ".npz"),
         (["losses", "arcfase"], "'arcface'"),
     ],
@@ -216,3 +220,28 @@ def test_debug_shows_the_traceback(run_cli: Run) -> None:
 def test_a_run_folder_is_not_overwritten(trained: Path, run_cli: Run, small_faces: Path) -> None:
     code, _, errors = run_cli("train", "--data", small_faces, "--out", trained)
     assert_refused(code, errors, f"--resume {trained}")
+
+
+def test_evaluate_lists_its_protocols(run_cli: Run) -> None:
+    code, printed, _ = run_cli("evaluate", "--list")
+    assert code == 0
+    for text in ("lfw", "ijbc-1n", "megaface", "bin", "--lists pairs.txt", "--set convention=orthodrome|insightface|opensphere"):
+        assert text in printed
+
+
+def test_evaluate_embeddings_of_another_toolkit(run_cli: Run, small_faces: Path, small_pairs: Path, tmp_path: Path) -> None:
+    files = sorted(small_faces.rglob("*.png"))
+    np.save(
+        tmp_path / "theirs.npy", np.stack([np.asarray(Image.open(file).resize((4, 4)), float).ravel() - 127 for file in files])
+    )
+    (tmp_path / "ids.txt").write_text("\n".join(str(file) for file in files))
+    (tmp_path / "train.txt").write_text("person 3\n")
+    code, printed, errors = run_cli(
+        "evaluate", tmp_path / "theirs.npy", "--ids", tmp_path / "ids.txt", "--protocol", "pairs", "--lists", small_pairs,
+        "--set", "convention=insightface", "--train-set", tmp_path / "train.txt",
+    )  # fmt: skip
+    assert code == 0, errors
+    for text in ("accuracy", "convention insightface", "overlap           1 of 6 test people"):
+        assert text in printed
+    report = json.loads((tmp_path / "evaluation-pairs" / "report.json").read_text())
+    assert report["metrics"]["overlap"]["pairs"] == [{"train": "person 3", "test": "person_3"}]

@@ -66,6 +66,7 @@ def test_bit_identical_with_any_number_of_workers_and_with_the_cache(identities:
     assert same(plain, batches(identities, workers=2, cache=False, prefetch=1))
     assert same(plain, batches(identities, workers=0, cache=True))
     assert same(plain, batches(identities, workers=2, cache=True, prefetch=0))
+    assert same(plain, batches(identities, workers=2, cache="disk"))
     assert not same(plain, batches(identities, epoch=3, workers=0, cache=False))
 
 
@@ -173,8 +174,32 @@ def test_cache_is_chosen_by_free_memory(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(cache, "available_memory", lambda: needed - 1)
     with pytest.raises(InputError, match="does not fit"):
         wants_cache(True, 1000, (64, 64))
-    with pytest.raises(InputError, match="cache must be 'auto', True or False; got 'yes'"):
+    with pytest.raises(InputError, match="cache must be 'auto', 'disk', True or False; got 'yes'"):
         wants_cache("yes", 1, (1, 1))  # type: ignore[arg-type]
+
+
+def test_cache_on_disk_leaves_no_file_and_asks_for_room(
+    identities: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    reader = open_reader(identities)
+    kept = load_cache(reader, SIZE, workers=0, on_disk=True)
+    assert isinstance(kept, np.memmap)
+    np.testing.assert_array_equal(kept, load_cache(reader, SIZE, workers=0))
+    assert not list((tmp_path / "temporary").iterdir())
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 100}))
+    with pytest.raises(InputError, match=r"does not fit in the 0\.0 GiB free in .*temporary; set TMPDIR"):
+        load_cache(reader, SIZE, workers=0, on_disk=True)
+
+
+def test_batches_are_pinned_where_there_is_a_gpu(identities: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = batches(identities, workers=0)
+    moved: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: moved.append(tensor.numel()) or tensor)
+    assert same(plain, batches(identities, workers=0))
+    assert len(moved) == 2 * len(plain), "images and labels of each batch"
 
 
 def test_available_memory_reads_the_system_and_its_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orthodrome.data import BatchSampler, EpochSampler, PKSampler, SequentialSampler
+from orthodrome.data import BatchSampler, EpochSampler, PKSampler, PowerSampler, RankSampler, SequentialSampler
 from orthodrome.types import InputError
 
 sizes = st.integers(1, 200)
@@ -46,6 +46,8 @@ def test_epochs_and_seeds_differ() -> None:
         EpochSampler(23, 5, 7),
         EpochSampler(23, 5, 7, drop_last=False),
         PKSampler(np.arange(23) % 6, 2, 2, 7),
+        PowerSampler(np.arange(23) % 6, 4, 0.5, 7),
+        RankSampler(EpochSampler(23, 5, 7, drop_last=False), 1, 3),
     ],
 )
 def test_resume_at_any_batch(sampler: BatchSampler) -> None:
@@ -105,6 +107,55 @@ def test_pk_is_repeatable_and_varies() -> None:
     assert (first != later).any()
 
 
+# ---------------------------------------------------------------------------------------------------------- long tails
+
+
+@given(labels=labelled, power=st.sampled_from([0.0, 0.5, 1.0]), seed=st.integers(0, 99), data=st.data())
+def test_power_batches(labels: list[int], power: float, seed: int, data: st.DataObject) -> None:
+    known = np.array(labels)
+    batch = data.draw(st.integers(1, known.size))
+    sampler = PowerSampler(labels, batch, power, seed)
+    batches = list(sampler.batches(3))
+    assert [len(b) for b in batches] == [batch] * (known.size // batch)
+    drawn = np.bincount(np.concatenate(batches), minlength=known.size)
+    identities, counts = np.unique(known, return_counts=True)
+    expected = drawn.sum() * counts**power / (counts**power).sum()
+    for identity, share in zip(identities, expected, strict=True):
+        own = drawn[known == identity]
+        assert abs(own.sum() - share) < 1 + 1e-9, "a class gets its share, rounded up or down"
+        assert own.max() - own.min() <= 1, "its images take turns"
+
+
+def test_shares_are_exact_on_average() -> None:
+    """3 classes of 1, 4, 25 images and 30 draws: alike 10, 10, 10; by the root 30 · (1, 2, 5)/8; by images 1, 4, 25."""
+    labels = np.repeat([0, 1, 2], [1, 4, 25])
+    for power, shares in ((0.0, (10, 10, 10)), (0.5, (3.75, 7.5, 18.75)), (1.0, (1, 4, 25))):
+        drawn = [
+            np.bincount(labels[next(PowerSampler(labels, 30, power, 1).batches(epoch))], minlength=3) for epoch in range(400)
+        ]
+        np.testing.assert_allclose(np.mean(drawn, axis=0), shares, atol=0.1)
+
+
+# ---------------------------------------------------------------------------------------------------------------- ranks
+
+
+@given(samples=sizes, batch=sizes, ranks=st.integers(1, 9), epoch=st.integers(0, 5))
+def test_no_image_is_lost_or_doubled_over_ranks(samples: int, batch: int, ranks: int, epoch: int) -> None:
+    whole = EpochSampler(samples, batch, 1, drop_last=False)
+    parts = [list(RankSampler(whole, rank, ranks).batches(epoch)) for rank in range(ranks)]
+    assert {len(part) for part in parts} == {len(whole)}
+    for k, expected in enumerate(whole.batches(epoch)):
+        np.testing.assert_array_equal(np.concatenate([part[k] for part in parts]), expected)
+        sizes_here = [len(part[k]) for part in parts]
+        assert max(sizes_here) - min(sizes_here) <= 1
+
+
+def test_ranks_keep_the_images_of_a_person_together() -> None:
+    labels = np.arange(64) % 8
+    for batch in RankSampler(PKSampler(labels, 4, 2), 1, 2).batches(0):
+        assert np.unique(labels[batch], return_counts=True)[1].tolist() == [2, 2]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -115,6 +166,9 @@ def test_pk_is_repeatable_and_varies() -> None:
         (lambda: PKSampler([0, 0, 1], 3, 1), "people must be at most the 2 identities of the set; got 3"),
         (lambda: PKSampler([0, 1], 2, 0), "batch size of 0"),
         (lambda: PKSampler([], 1, 1), "at least one image"),
+        (lambda: PowerSampler([0, 1], 3), "batch_size 3 is more than the 2 images"),
+        (lambda: PowerSampler([0, 1], 1, 1.5), r"power lies in \[0, 1\].* got 1\.5"),
+        (lambda: RankSampler(SequentialSampler(2, 1), 2, 2), r"rank must be in \[0, 2\).* got 2"),
     ],
 )
 def test_sampler_errors(make: object, message: str) -> None:

@@ -101,8 +101,8 @@ def test_dependent_pairs_widen_the_interval() -> None:
 
 
 def test_undefined_resamples_are_counted() -> None:
-    scores, same = np.array([1.0, 2.0, 0.0], np.float32), np.array([True, True, False])
-    codes = np.array([[0, 0], [1, 1], [0, 1]])
+    scores, same = np.array([1.0, -1.0, 1.0, 0.0, 0.0], np.float32), np.array([True, True, True, False, False])
+    codes = np.array([[0, 0], [1, 1], [2, 2], [0, 1], [1, 2]])
     found = equal_error_rate(scores[same], scores[~same], codes[same], codes[~same])
     assert "undefined left out" in found.interval.method
     with pytest.raises(InputError, match="at least two people"):

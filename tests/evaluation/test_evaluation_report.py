@@ -13,11 +13,12 @@ import pytest
 
 from orthodrome import files
 from orthodrome.evaluation import summary_rows, verification, write_comparison, write_report
-from orthodrome.evaluation.report import NO_PLOTS
+from orthodrome.evaluation.sections import NO_PLOTS, section
 from orthodrome.evaluation.wording import false_accept_rate, one_in, rounded_up
 from orthodrome.types import InputError, Report
 
-VOID = {"meta", "hr", "br", "path", "use", "rect", "image"}
+VOID = {"meta", "hr", "br", "path", "use", "rect", "image", "img"}
+NUMBERS = ["report.json", "report.html", "scores.npz", "calibration.json"]
 
 
 class Balance(HTMLParser):
@@ -56,19 +57,22 @@ def test_writes_all_files_and_the_page_says_what_the_metrics_say(tmp_path: Path)
     pytest.importorskip("matplotlib")
     source = report()
     written = write_report(source, tmp_path / "new" / "folder")
-    assert [path.name for path in written.files] == ["report.json", "report.html", "roc.png", "scores.png"]
+    pictures = [f"{stem}.png" for stem in ("roc", "det", "scores", "errors", "reliability")]
+    assert [path.name for path in written.files] == [*NUMBERS, *pictures]
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == sorted(p.name for p in written.files)
     stored = json.loads(written.files[0].read_text(encoding="utf-8"))
-    assert stored["metrics"] == json.loads(json.dumps(source.metrics))
+    measured = json.loads(json.dumps(source.metrics))
+    assert {name: stored["metrics"][name] for name in measured} == measured
+    assert set(stored["metrics"]) - set(measured) == {"roc_band", "calibration"}  # no ids, so no hardest pairs
     html = written.files[1].read_text(encoding="utf-8")
     assert balanced(html).seen >= {"svg", "table", "h1"}
     assert "<h1>&lt;LFW&gt; &amp; friends</h1>" in html
     assert "script" not in balanced(html).seen
-    assert not re.search(r'(src|href)="(?!#)', html)  # nothing is fetched from elsewhere
+    assert not re.search(r'(src|href)="(?!#|data:)', html)  # nothing is fetched from elsewhere
     row = source.metrics["tar_at_far"][1]
     assert f"At FAR 1 % use {rounded_up(row['threshold'])}: accepts 1 in 100 impostors" in html
     assert f"rejects {100 * (1 - row['tar']):.1f} % of genuines" in html
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in written.files[2:])
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in written.files[len(NUMBERS) :])
     assert written.notice == ""
 
 
@@ -82,7 +86,7 @@ def test_without_matplotlib_the_numbers_are_written(tmp_path: Path, monkeypatch)
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     written = write_report(report(), tmp_path)
-    assert [path.name for path in written.files] == ["report.json", "report.html"]
+    assert [path.name for path in written.files] == NUMBERS
     assert 'pip install "orthodrome[plots]"' in written.notice == NO_PLOTS
     assert "matplotlib is missing" in written.files[1].read_text(encoding="utf-8")
 
@@ -112,24 +116,34 @@ def test_a_report_of_another_kind_is_written_too(tmp_path: Path) -> None:
     assert summary_rows({"a": other})[1] == [("a", "–", "–", "–")]
 
 
-def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch) -> None:
-    (tmp_path / "report.json").write_text("old")
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take seconds, and not every test looks at them."""
+    monkeypatch.setattr(section, "_figures", lambda: (None, ""))
+
+
+@pytest.mark.parametrize("number", range(len(NUMBERS)), ids=NUMBERS)
+def test_a_disk_that_is_full_at_any_file_leaves_the_old_report_whole(
+    number: int, tmp_path: Path, monkeypatch, no_pictures
+) -> None:
+    write_report(report(), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     write, calls = files._write_to_disk, []
 
     def fill_up(path: Path, content: bytes) -> None:
         calls.append(path)
         write(path, content[: len(content) // 2])
-        if len(calls) == 2:
+        if len(calls) == number + 1:
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "_write_to_disk", fill_up)
-    with pytest.raises(InputError, match=r"cannot write .*report.html: No space left on device"):
-        write_report(report(), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
-    assert (tmp_path / "report.json").read_text() == "old"
+    message = rf"cannot write .*{NUMBERS[number]}: No space left on device; nothing was left half-written"
+    with pytest.raises(InputError, match=message):
+        write_report(report(0.5), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made(tmp_path: Path, no_pictures) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write"):
         write_report(report(), tmp_path / "file" / "folder")

@@ -57,6 +57,27 @@ def test_threshold_never_exceeds_the_far_and_is_the_smallest(genuine, impostor, 
     assert (impostor >= lower).sum() > allowed or row.accepted_impostor == len(impostor)
 
 
+def threshold_at_the_nearest_far(genuine: np.ndarray, impostor: np.ndarray, far: float) -> float:
+    """The rule of other toolkits: the operating point whose FAR is nearest to the one that was asked for."""
+    curve = roc_curve(genuine, impostor)
+    return float(curve.thresholds[np.argmin(np.abs(curve.far - far))])
+
+
+def test_no_threshold_exceeds_its_far_in_10_000_draws_where_the_nearest_far_does_half_the_time() -> None:
+    """TAR at the *nearest* FAR is a published bug: it accepts more impostors than allowed in 40 to 55 % of these draws."""
+    random = np.random.default_rng(0)
+    exceeded = nearest_exceeded = 0
+    for _ in range(10_000):
+        genuine, impostor = (random.integers(-8, 9, random.integers(1, 60)).astype(np.float32) / 8 for _ in range(2))
+        far = float(random.uniform(1 / len(impostor), 1))
+        (row,) = tar_at_far(genuine, impostor, [far])
+        exceeded += (impostor >= np.float32(row.threshold)).sum() > far * len(impostor)
+        nearest = threshold_at_the_nearest_far(genuine, impostor, far)
+        nearest_exceeded += (impostor >= nearest).sum() > far * len(impostor)
+    assert exceeded == 0
+    assert 4000 < nearest_exceeded < 5500
+
+
 @settings(max_examples=300, deadline=None)
 @given(tied, tied)
 def test_equal_error_rate_is_the_naive_one_and_symmetric(genuine, impostor) -> None:
@@ -151,6 +172,17 @@ def test_intervals_with_and_without_identities() -> None:
     pairs_of_people = np.repeat(np.arange(40)[:, None] // 2, 2, axis=1)
     assert tar_at_far(genuine, impostor, [0.1], pairs_of_people, people) == (resampled,)
     assert equal_error_rate(genuine, impostor, np.arange(40) // 2, people).interval.method.startswith("bootstrap")
+
+
+def test_a_bootstrap_that_never_errs_does_not_claim_certainty() -> None:
+    """No genuine is rejected in any resample: 100–100 % would be false; Wilson's interval says what 30 trials can say."""
+    impostor_people = np.stack([np.arange(30) % 6, 1 + np.arange(30) % 6], axis=1)
+    genuine, impostor = np.linspace(1, 2, 30), np.linspace(0, 0.9, 30)
+    (row,) = tar_at_far(genuine, impostor, [0.1], np.arange(30) % 7, impostor_people)
+    assert (row.tar, row.interval.high, row.interval.method) == (1, 1, "Wilson")
+    assert row.interval.low == pytest.approx(0.8865, abs=1e-4)
+    assert equal_error_rate(genuine, impostor, np.arange(30) % 7, impostor_people).interval.low == 0
+    assert equal_error_rate(genuine, impostor, np.arange(30) % 7, impostor_people).interval.high > 0.1
 
 
 def test_errors() -> None:

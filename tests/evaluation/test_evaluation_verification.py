@@ -22,7 +22,6 @@ from orthodrome.evaluation import (
     verification,
 )
 from orthodrome.evaluation.folds import best_threshold
-from orthodrome.evaluation.pairs import read_pairs
 from orthodrome.types import EmbeddingSet, InputError
 
 
@@ -212,11 +211,3 @@ def test_lfw_from_embeddings_in_seconds(shared_folder) -> None:
     second = [where[str(image)] for image in pairs.second]
     scores = canonical_scores(vectors[first], vectors[second])
     np.testing.assert_array_equal(np.sort(report.genuine), np.sort(scores[pairs.same]))
-
-
-def test_protocol_table() -> None:
-    assert PROTOCOLS.names() == ("lfw", "pairs")
-    assert all(PROTOCOLS.get(name).name == name and PROTOCOLS.get(name).description for name in PROTOCOLS)
-    assert PROTOCOLS.get("pairs").read is read_pairs
-    with pytest.raises(InputError, match="Did you mean 'lfw'"):
-        PROTOCOLS.get("lwf")

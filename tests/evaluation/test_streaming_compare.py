@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from orthodrome.evaluation.streaming.screens import BFLOAT16, FLOAT32, bound, ho
 from orthodrome.types import InputError
 
 FARS = (1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0)
+
+counted = partial(compare_all, resamples=0)
 
 
 def people(seed: int, count: int, dimension: int, classes: int, coarse: bool = True) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +66,7 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_within_one_set(screen: str, small_tiles: None) -> None:
     vectors, labels = people(0, 431, 16, 30)
     every = pair_scores(vectors, labels)
-    found = compare_all(vectors, labels, fars=FARS, roc=True, screen=screen)
+    found = counted(vectors, labels, fars=FARS, roc=True, screen=screen)
     assert_same_counts(found, every.scores[every.same], every.scores[~every.same])
     eer = equal_error_rate(every.scores[every.same], every.scores[~every.same])
     assert found.eer is not None
@@ -76,7 +79,7 @@ def test_within_one_set(screen: str, small_tiles: None) -> None:
 def test_probes_against_a_gallery(screen: str, small_tiles: None) -> None:
     probes, labels = people(1, 200, 16, 20)
     gallery, others = people(2, 333, 16, 40)
-    found = compare_all(probes, labels, gallery, others, FARS, roc=True, screen=screen)
+    found = counted(probes, labels, gallery, others, FARS, roc=True, screen=screen)
     assert_same_counts(found, *brute_force(probes, labels, gallery, others))
 
 
@@ -87,7 +90,7 @@ def test_planted_ties_at_the_threshold_are_counted(small_tiles: None) -> None:
     labels = np.arange(300) // 2
     every = pair_scores(vectors, labels)
     for screen in ("fp32", "bf16"):
-        found = compare_all(vectors, labels, fars=FARS, roc=True, screen=screen)
+        found = counted(vectors, labels, fars=FARS, roc=True, screen=screen)
         assert_same_counts(found, every.scores[every.same], every.scores[~every.same])
 
 
@@ -107,7 +110,7 @@ def test_any_small_set(seed: int, count: int, dimension: int, classes: int, coar
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "TILE_ROWS", 16)
         patch.setattr(tiles, "TILE_COLUMNS", 24)
-        found = compare_all(vectors, labels, fars=(0.1, 1.0), screen=screen, roc=True)
+        found = counted(vectors, labels, fars=(0.1, 1.0), screen=screen, roc=True)
     assert_same_counts(found, every.scores[every.same], every.scores[~every.same], (0.1, 1.0))
 
 
@@ -117,7 +120,7 @@ def test_the_cut_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     for rows, columns in ((64, 64), (96, 160), (1024, 4096)):
         monkeypatch.setattr(tiles, "TILE_ROWS", rows)
         monkeypatch.setattr(tiles, "TILE_COLUMNS", columns)
-        result = compare_all(vectors, labels, fars=FARS, roc=True)
+        result = counted(vectors, labels, fars=FARS, roc=True)
         found.append((result.rows, result.eer, [array.tolist() for array in vars(result.roc).values()]))
     assert found[0] == found[1] == found[2]
 
@@ -126,8 +129,8 @@ def test_processes_do_not_matter(small_tiles: None, tmp_path: Path) -> None:
     vectors, labels = people(5, 400, 16, 40)
     mapped = np.lib.format.open_memmap(tmp_path / "vectors.npy", "w+", np.float32, vectors.shape)
     mapped[:] = vectors
-    one = compare_all(vectors, labels, fars=FARS, roc=True)
-    two = compare_all(mapped, labels, fars=FARS, roc=True, workers=2)
+    one = counted(vectors, labels, fars=FARS, roc=True)
+    two = counted(mapped, labels, fars=FARS, roc=True, workers=2)
     assert one.rows == two.rows
     assert one.eer == two.eer
 
@@ -141,7 +144,7 @@ def test_groups_are_left_out(small_tiles: None) -> None:
     scores = score_block(unit_vectors(probes), unit_vectors(gallery))
     left_out = (groups[:, None] == other_groups) & (groups[:, None] >= 0)
     same = labels[:, None] == others
-    found = compare_all(probes, labels, gallery, others, FARS, probe_groups=groups, gallery_groups=other_groups, roc=True)
+    found = counted(probes, labels, gallery, others, FARS, probe_groups=groups, gallery_groups=other_groups, roc=True)
     assert found.counts.excluded == left_out.sum()
     assert_same_counts(found, scores[same & ~left_out], scores[~same & ~left_out])
 
@@ -150,7 +153,7 @@ def test_distractors_are_unlike_everyone(small_tiles: None) -> None:
     probes, labels = people(9, 100, 12, 10)
     gallery, others = people(10, 150, 12, 10)
     others[50:] = -1
-    found = compare_all(probes, labels, gallery, others, (1e-3, 0.1))
+    found = counted(probes, labels, gallery, others, (1e-3, 0.1))
     assert_same_counts(found, *brute_force(probes, labels, gallery, np.where(others < 0, -2, others)), (1e-3, 0.1))
 
 
@@ -160,14 +163,14 @@ def test_a_band_that_missed_is_widened(monkeypatch: pytest.MonkeyPatch, small_ti
     monkeypatch.setattr(pilot, "SAMPLE", (100, 100))
     vectors, labels = people(11, 300, 16, 30, coarse=False)
     every = pair_scores(vectors, labels)
-    found = compare_all(vectors, labels, fars=FARS, roc=True)
+    found = counted(vectors, labels, fars=FARS, roc=True)
     assert_same_counts(found, every.scores[every.same], every.scores[~every.same])
     assert "1 pass" not in found.notes[0]
 
 
 def test_the_first_bands_nearly_always_hold() -> None:
     vectors, labels = people(12, 3000, 32, 300, coarse=False)
-    found = compare_all(vectors, labels, fars=(1e-5, 1e-4, 1e-3), roc=True)
+    found = counted(vectors, labels, fars=(1e-5, 1e-4, 1e-3), roc=True)
     assert "1 pass" in found.notes[0]
 
 
@@ -196,7 +199,7 @@ def test_closed_form_on_the_sphere() -> None:
     dimension, count = 8, 4000
     vectors = np.random.default_rng(15).normal(size=(count, dimension)).astype(np.float32)
     labels = np.arange(count) // 2
-    for row in compare_all(vectors, labels, fars=(1e-4, 1e-3, 1e-2, 0.1)).rows:
+    for row in counted(vectors, labels, fars=(1e-4, 1e-3, 1e-2, 0.1)).rows:
         law = beta((dimension - 1) / 2, (dimension - 1) / 2)
         assert law.sf((1 + row.threshold) / 2) == pytest.approx(row.far, rel=0.12)
 
@@ -212,7 +215,7 @@ def progress(done, total):
     print(done, total, flush=True)
     if done > total // 3:
         __import__("time").sleep(60)
-compare_all(data["vectors"], data["labels"], fars=(1e-3, 1e-2), roc=True, state=sys.argv[2], progress=progress)
+compare_all(data["vectors"], data["labels"], fars=(1e-3, 1e-2), roc=True, resamples=0, state=sys.argv[2], progress=progress)
 """
 
 
@@ -240,11 +243,9 @@ def test_a_killed_count_goes_on(how: signal.Signals, tmp_path: Path, monkeypatch
     monkeypatch.setattr(tiles, "TILE_ROWS", 64)
     monkeypatch.setattr(tiles, "TILE_COLUMNS", 64)
     steps: list[int] = []
-    found = compare_all(
-        vectors, labels, fars=(1e-3, 1e-2), roc=True, state=state, progress=lambda done, total: steps.append(done)
-    )
+    found = counted(vectors, labels, fars=(1e-3, 1e-2), roc=True, state=state, progress=lambda done, total: steps.append(done))
     assert steps[0] > 0
-    assert found.rows == compare_all(vectors, labels, fars=(1e-3, 1e-2), roc=True).rows
+    assert found.rows == counted(vectors, labels, fars=(1e-3, 1e-2), roc=True).rows
     assert not state.exists()
 
 
@@ -258,12 +259,12 @@ def test_a_state_of_another_comparison_is_refused(tmp_path: Path, monkeypatch: p
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compare_all(vectors, labels, fars=(1e-2,), state=state, progress=interrupt)
+        counted(vectors, labels, fars=(1e-2,), state=state, progress=interrupt)
     with pytest.raises(InputError, match="state of another comparison"):
-        compare_all(vectors + 1, labels, fars=(1e-2,), state=state)
+        counted(vectors + 1, labels, fars=(1e-2,), state=state)
     state.write_bytes(b"no archive")
     with pytest.raises(InputError, match="cannot be read as the state"):
-        compare_all(vectors, labels, fars=(1e-2,), state=state)
+        counted(vectors, labels, fars=(1e-2,), state=state)
 
 
 @pytest.mark.parametrize(
@@ -286,7 +287,7 @@ def test_bad_input(change: dict[str, Any], message: str) -> None:
     vectors, labels = people(18, 60, 8, 6)
     given: dict[str, Any] = {"probes": vectors, "probe_labels": labels, "fars": (0.1,)}
     with pytest.raises(InputError, match=message):
-        compare_all(**{**given, **change})
+        counted(**{**given, **change})
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
@@ -294,12 +295,12 @@ def test_the_row_of_a_bad_embedding_is_named(value: float) -> None:
     vectors, labels = people(19, 60, 8, 6)
     vectors[41] = value
     with pytest.raises(InputError, match="row 41"):
-        compare_all(vectors, labels, fars=(0.1,))
+        counted(vectors, labels, fars=(0.1,))
 
 
 def test_all_scores_equal() -> None:
     vectors, labels = np.ones((40, 4), np.float32), np.arange(40) // 4
-    found = compare_all(vectors, labels, fars=(0.1, 1.0), roc=True)
+    found = counted(vectors, labels, fars=(0.1, 1.0), roc=True)
     assert [row.accepted_impostor for row in found.rows] == [0, found.counts.impostor]
     assert found.eer is not None
     assert found.eer.rate == 0.5
@@ -314,7 +315,51 @@ def test_threshold_is_the_next_number_above_the_first_rejected_impostor() -> Non
     """Worked out by hand: cosines 1, 0.6, 0 and −1 among four people in the plane."""
     angle = math.acos(0.6)
     vectors = np.array([[1, 0], [1, 0], [math.cos(angle), math.sin(angle)], [0, 1], [-1, 0]], np.float32)
-    (row,) = compare_all(vectors, np.array([0, 0, 1, 2, 3]), fars=(0.3,)).rows
+    (row,) = counted(vectors, np.array([0, 0, 1, 2, 3]), fars=(0.3,)).rows
     scores = canonical_scores(vectors[[0, 1, 2]], vectors[[2, 2, 3]])
     assert (row.accepted_impostor, row.impostor, row.tar) == (1, 9, 1.0)  # sin of the angle, 0.8, is the highest; then 0.6 twice
     assert row.threshold == float(np.nextafter(scores[0], np.float32(np.inf)))
+
+
+def test_intervals_by_identity_are_those_of_all_scores(small_tiles: None) -> None:
+    """Only the highest impostors are held; the weight of the others is known without them."""
+    vectors, labels = people(20, 300, 16, 40, coarse=False)
+    every = pair_scores(vectors, labels)
+    kinds = [(every.scores[kind], every.identities[kind]) for kind in (every.same, ~every.same)]
+    (genuine, pairs), (impostor, others) = kinds
+    found = compare_all(vectors, labels, fars=(1e-3, 0.02), roc=True)
+    for ours, theirs in zip(found.rows, tar_at_far(genuine, impostor, (1e-3, 0.02), pairs, others), strict=True):
+        assert ours.interval == theirs.interval
+    assert found.eer is not None
+    assert found.eer.interval == equal_error_rate(genuine, impostor, pairs, others).interval
+
+
+def test_intervals_by_identity_between_two_sides_with_groups_and_distractors(small_tiles: None) -> None:
+    """Against a loop over the resamples that weighs every comparison."""
+    probes, labels = people(21, 120, 12, 15, coarse=False)
+    gallery, others = people(22, 160, 12, 15, coarse=False)
+    others[100:] = -1
+    generator = np.random.default_rng(23)
+    groups, other_groups = generator.integers(-1, 30, 120), generator.integers(-1, 30, 160)
+    found = compare_all(probes, labels, gallery, others, (0.01,), probe_groups=groups, gallery_groups=other_groups)
+    scores = score_block(unit_vectors(probes), unit_vectors(gallery))
+    kept = ~((groups[:, None] == other_groups) & (groups[:, None] >= 0))
+    same = labels[:, None] == others
+    tars = []
+    for drawn in np.random.Generator(np.random.PCG64(0)).integers(0, 15, size=(1000, 15)):
+        times = np.append(np.bincount(drawn, minlength=15), 1)  # a distractor is there once, always
+        weights = times[labels][:, None] * np.where(same, 1, times[others])
+        (impostors, heavy), (genuines, light) = ((scores[kind], weights[kind]) for kind in (~same & kept, same & kept))
+        order = np.argsort(-impostors, kind="stable")
+        first_rejected = np.argmax(np.cumsum(heavy[order]) > np.floor(0.01 * heavy.sum()))
+        tars.append(light[genuines > impostors[order][first_rejected]].sum() / light.sum())
+    assert found.rows[0].interval.low == pytest.approx(np.quantile(tars, 0.025), abs=1e-12)
+    assert found.rows[0].interval.high == pytest.approx(np.quantile(tars, 0.975), abs=1e-12)
+
+
+def test_where_too_many_scores_would_be_held_the_intervals_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, labels = people(24, 300, 16, 40, coarse=False)
+    monkeypatch.setattr(compare, "MOST_HELD", 2000)
+    found = compare_all(vectors, labels, fars=(1e-3, 0.1))
+    assert [row.interval.method.split(" (")[0] for row in found.rows] == ["bootstrap by identity", "Wilson"]
+    assert "FAR 0.1 are Wilson's" in found.notes[-1]

@@ -130,7 +130,7 @@ def test_embeddings_that_are_not_are_refused(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     np.savez(tmp_path / "pickled.npz", vectors=np.array([_Evil()], dtype=object))
     np.savez(tmp_path / "other.npz", x=np.ones(2))
-    np.save(tmp_path / "array.npy", np.ones((2, 2)))
+    np.save(tmp_path / "array.npy", np.ones(2))
     (tmp_path / "text.npz").write_text("hello")
     for name in ("pickled.npz", "other.npz", "array.npy", "text.npz", "missing.npz"):
         with pytest.raises(InputError, match=name):

@@ -12,6 +12,7 @@ from torch import nn
 
 from orthodrome import ProxyHead, create_backbone
 from orthodrome.training.optim import clip_gradients, create_optimizer, parameter_groups, set_learning_rate
+from orthodrome.training.precision import bf16_cost, precision_warning
 from orthodrome.training.recipe import OptimizerSettings, ScheduleSettings
 from orthodrome.training.schedules import create_schedule
 from orthodrome.training.telemetry import JsonLines
@@ -95,3 +96,12 @@ def test_sparse_and_dense_gradients_are_clipped_together(clip_norm: float) -> No
     nn.utils.clip_grad_norm_([dense_table, dense_bias], clip_norm)
     torch.testing.assert_close(table.grad.to_dense(), dense_table.grad)
     torch.testing.assert_close(bias.grad, dense_bias.grad)
+
+
+def test_bfloat16_that_is_slower_than_float32_is_warned_of() -> None:
+    device = torch.device("cpu")
+    assert "8.0 times as long" in precision_warning("bf16", device, cost=lambda device: 8.0)
+    assert "precision=fp32" in precision_warning("bf16", device, cost=lambda device: 8.0)
+    assert precision_warning("bf16", device, cost=lambda device: 0.6) == ""
+    assert precision_warning("fp32", device, cost=lambda device: 8.0) == ""
+    assert bf16_cost(device, size=64) > 0

@@ -11,7 +11,8 @@ import typer
 def embed(
     model: Annotated[Path, typer.Argument(help="Run folder or model.safetensors.", metavar="MODEL")],
     images: Annotated[
-        list[Path], typer.Argument(help="Image files, aligned like the training images; or one folder of identities.")
+        list[Path],
+        typer.Argument(help="Image files, aligned like the training images; or one set (folder, .rec, tar shards, Parquet)."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .npz to write.")],
     flip: Annotated[str, typer.Option(help="Join image and mirror image: sum, concat or none.")] = "sum",
@@ -21,7 +22,7 @@ def embed(
     Example: orthodrome embed runs/x a.jpg b.jpg -o faces.npz
     """
     from orthodrome.cli.output import remarks, show
-    from orthodrome.data import open_reader
+    from orthodrome.data import is_set, open_reader
     from orthodrome.pipeline import load_model, save_embeddings
     from orthodrome.training.telemetry import counting
     from orthodrome.types import InputError
@@ -29,7 +30,7 @@ def embed(
     if output.suffix != ".npz":
         raise InputError(f"-o takes the name of an .npz file; got {output}")
     loaded = load_model(model)
-    source = open_reader(images[0]) if len(images) == 1 and images[0].is_dir() else images
+    source = open_reader(images[0]) if len(images) == 1 and is_set(images[0]) else images
     with counting(remarks(), "embedding") as progress:
         embeddings = loaded.embed(source, flip=flip, progress=progress)
     save_embeddings(embeddings, output)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orthodrome import __version__
-from orthodrome.cli import align, bench, embed, evaluate, figures, losses, quickstart, train
+from orthodrome.cli import align, bench, compare_all, compare_runs, data, embed, evaluate, figures, losses, quickstart, train
 
 app = typer.Typer(
     name="orthodrome",
@@ -44,12 +44,15 @@ def register() -> None:
             quickstart.quickstart,
             train.train,
             evaluate.evaluate,
+            compare_runs.compare_runs,
+            compare_all.compare_all,
             embed.embed,
             align.align,
             losses.losses,
             figures.figures,
         ):
             app.command()(verb)
+        app.add_typer(data.data, name="data")
         app.add_typer(bench.bench, name="bench")
 
 

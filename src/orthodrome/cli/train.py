@@ -10,7 +10,7 @@ import typer
 
 def train(
     recipe: Annotated[Path | None, typer.Option(help="YAML recipe; without one, the defaults.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of identities, or a list file of 'path label'.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of identities, list file, .rec, tar shards, or Parquet.")] = None,
     evaluate_on: Annotated[Path | None, typer.Option("--eval", help="Folder of LFW (name/name_0001.jpg) to verify on.")] = None,
     pairs: Annotated[Path | None, typer.Option(help="pairs.txt of --eval.")] = None,
     protocol: Annotated[str, typer.Option(help="Protocol of --eval.")] = "lfw",

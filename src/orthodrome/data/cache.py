@@ -1,8 +1,10 @@
-"""A whole set decoded once and kept in memory as uint8."""
+"""A whole set decoded once and kept as uint8, in memory or in a file that is mapped into it."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,10 +14,10 @@ import numpy as np
 
 from orthodrome.data.decode import Size
 from orthodrome.data.parallel import map_in_processes
-from orthodrome.data.readers import ImageReader
+from orthodrome.data.protocol import Images
 from orthodrome.types import InputError
 
-CacheChoice = Literal["auto"] | bool
+CacheChoice = Literal["auto", "disk"] | bool
 Progress = Callable[[int, int], None]
 """Called with the number of images done and the number of all."""
 
@@ -28,7 +30,7 @@ _CONTAINER_LIMITS = (
 )  # cgroup 2, 1
 
 
-def decode_many(reader: ImageReader, size: Size, indices: np.ndarray) -> np.ndarray:
+def decode_many(reader: Images, size: Size, indices: np.ndarray) -> np.ndarray:
     """Decode images of a reader into one array: uint8 (B, 3, H, W)."""
     images = np.empty((len(indices), 3, *size), dtype=np.uint8)
     for row, index in enumerate(indices):
@@ -37,13 +39,17 @@ def decode_many(reader: ImageReader, size: Size, indices: np.ndarray) -> np.ndar
 
 
 def load_cache(
-    reader: ImageReader,
+    reader: Images,
     size: Size,
     workers: int,
     progress: Progress | None = None,
     start_method: str | None = None,
+    on_disk: bool = False,
 ) -> np.ndarray:
     """Decode all images once, by ``workers`` processes (0: in this one): uint8 (N, 3, H, W).
+
+    ``on_disk`` keeps them in a file without a name in the folder for temporary files (``TMPDIR``), which goes when the process does; the
+    system keeps in memory what it has room for.
 
     Raises:
         InputError: an image cannot be decoded; the message names the file and the reason.
@@ -53,12 +59,23 @@ def load_cache(
     decode = partial(decode_many, reader, size)
     mapped = partial(map_in_processes, workers=workers, start_method=start_method) if workers else map
     decoded = mapped(decode, chunks)
-    images = np.empty((total, 3, *size), dtype=np.uint8)
+    images = _on_disk((total, 3, *size)) if on_disk else np.empty((total, 3, *size), dtype=np.uint8)
     for indices, chunk in zip(chunks, decoded, strict=True):
         images[indices[0] : indices[-1] + 1] = chunk
         if progress is not None:
             progress(int(indices[-1]) + 1, total)
     return images
+
+
+def _on_disk(shape: tuple[int, ...]) -> np.ndarray:
+    folder = tempfile.gettempdir()
+    needed, free = int(np.prod(shape)), shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"a cache of {_gib(needed)} does not fit in the {_gib(free)} free in {folder}; set TMPDIR to another folder"
+        )
+    with tempfile.TemporaryFile(prefix="orthodrome-") as file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)
 
 
 def cache_bytes(num_images: int, size: Size) -> int:
@@ -67,13 +84,15 @@ def cache_bytes(num_images: int, size: Size) -> int:
 
 
 def wants_cache(choice: CacheChoice, num_images: int, size: Size) -> bool:
-    """Whether to cache: ``"auto"`` means where the set fits in a quarter of the memory that is free now.
+    """Whether to cache: ``"auto"`` means where the set fits in a quarter of the memory that is free now, ``"disk"`` in a file.
 
     Raises:
         InputError: a cache is demanded that does not fit at all, or the choice is none.
     """
-    if choice not in ("auto", True, False):
-        raise InputError(f"cache must be 'auto', True or False; got {choice!r}")
+    if choice not in ("auto", "disk", True, False):
+        raise InputError(f"cache must be 'auto', 'disk', True or False; got {choice!r}")
+    if choice == "disk":
+        return True
     needed, free = cache_bytes(num_images, size), available_memory()
     if choice == "auto":
         return free is not None and needed <= AUTO_SHARE * free

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from orthodrome.data.readers import ImageReader
+from orthodrome.data.problems import Problem
+from orthodrome.data.protocol import ImageReader
 from orthodrome.types import InputError
 
 
@@ -14,7 +16,8 @@ from orthodrome.types import InputError
 class SetSummary:
     """People and images of a set.
 
-    ``fewest``, ``median`` and ``most`` are images per person; ``singles`` counts the people who have one.
+    ``fewest``, ``median`` and ``most`` are images per person; ``singles`` counts the people who have one; ``left_out`` is what could
+    not be used.
     """
 
     people: int
@@ -23,11 +26,13 @@ class SetSummary:
     median: float
     most: int
     singles: int
+    left_out: Sequence[Problem] = ()
 
     def __str__(self) -> str:
         spread = f"{self.fewest} to {self.most} per person, median {self.median:g}"
         singles = f"; {self.singles:,} with a single image" if self.singles else ""
-        return f"{self.images:,} images of {self.people:,} people ({spread}{singles})"
+        left_out = f"; {len(self.left_out):,} left out, first: {self.left_out[0]}" if self.left_out else ""
+        return f"{self.images:,} images of {self.people:,} people ({spread}{singles}){left_out}"
 
 
 def class_counts(reader: ImageReader) -> np.ndarray:
@@ -58,4 +63,5 @@ def check_trainable(reader: ImageReader) -> SetSummary:
         median=float(np.median(counts)),
         most=int(counts.max()),
         singles=int((counts == 1).sum()),
+        left_out=reader.problems,
     )

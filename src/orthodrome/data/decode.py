@@ -49,7 +49,7 @@ def decode_image(source: bytes | str | Path, size: Size | None = None, name: str
     if size is not None and (len(size) != 2 or min(size) < 1):
         raise InputError(f"image size must be two positive integers (height, width); got {size}")
     called = name or _describe(source)
-    data = source if isinstance(source, bytes) else _read(source, called)
+    data = source if isinstance(source, bytes) else read_bytes(source)
     if not data:
         raise InputError(f"{called}: the file is empty; expected an image")
     try:
@@ -70,17 +70,18 @@ def printable(path: str | Path) -> str:
     return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _describe(source: bytes | str | Path) -> str:
-    return f"image of {len(source)} bytes" if isinstance(source, bytes) else printable(source)
-
-
-def _read(path: str | Path, called: str) -> bytes:
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a file. Raises InputError naming it where it is missing or cannot be read."""
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:
-        raise InputError(f"{called}: no such file") from None
+        raise InputError(f"{printable(path)}: no such file") from None
     except OSError as error:
-        raise InputError(f"{called}: cannot be read: {error.strerror or error}") from None
+        raise InputError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
+
+
+def _describe(source: bytes | str | Path) -> str:
+    return f"image of {len(source)} bytes" if isinstance(source, bytes) else printable(source)
 
 
 def _open_header(data: bytes) -> Image.Image:

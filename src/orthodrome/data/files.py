@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from orthodrome.data.decode import Size, decode_image, printable
+from orthodrome.data.decode import Size, decode_image, printable, read_bytes
+from orthodrome.data.problems import Place, Problem
 from orthodrome.types import Sample
 
 
@@ -23,6 +24,7 @@ class FileReader:
     labels: np.ndarray
     class_names: tuple[str, ...]
     ignored: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -30,6 +32,14 @@ class FileReader:
     def sample(self, index: int) -> Sample:
         """Path (relative to the root, printable) and label of one image, without decoding it."""
         return Sample(printable(self.paths[index]), int(self.labels[index]))
+
+    def encoded(self, index: int) -> bytes:
+        """The bytes of the file."""
+        return read_bytes(self.root / self.paths[index])
+
+    def place(self, index: int) -> Place:
+        """The file."""
+        return Place(printable(self.root / self.paths[index]))
 
     def image(self, index: int, size: Size | None = None) -> np.ndarray:
         """The decoded image, uint8 (H, W, 3); ``size`` and errors as `orthodrome.data.decode_image`."""

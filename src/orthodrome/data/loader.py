@@ -16,8 +16,8 @@ import torch
 from orthodrome.data.cache import CacheChoice, Progress, decode_many, load_cache, wants_cache
 from orthodrome.data.decode import Size
 from orthodrome.data.parallel import available_processors, map_in_processes, map_in_thread
+from orthodrome.data.protocol import Images
 from orthodrome.data.randomness import Draws
-from orthodrome.data.readers import ImageReader
 from orthodrome.data.samplers import BatchSampler
 from orthodrome.data.transforms import Transform, unchanged
 from orthodrome.types import Batch, InputError
@@ -41,7 +41,7 @@ class BatchMaker:
         """Fetch, augment, label."""
         epoch, indices = task
         images = self.augmentation(self.fetch(indices), Draws(self.seed, epoch, indices))
-        labels = torch.from_numpy(self.labels[indices])
+        labels = torch.from_numpy(np.asarray(self.labels[indices], dtype=np.int64))
         return Batch(torch.from_numpy(np.ascontiguousarray(images)), labels, torch.from_numpy(indices.copy()))
 
 
@@ -50,7 +50,7 @@ class Loader:
     """Batches of a training run; made by `create_loader`.
 
     ``workers`` processes make them, ``prefetch`` ahead each; with 0 workers a background thread does,
-    ``prefetch`` ahead.
+    ``prefetch`` ahead. Where there is a GPU, batches are page-locked.
     """
 
     make: BatchMaker
@@ -70,12 +70,14 @@ class Loader:
         """
         tasks = ((epoch, indices) for indices in self.sampler.batches(epoch, start))
         if self.workers:
-            return map_in_processes(self.make, tasks, self.workers, self.prefetch, self.start_method)
-        return map_in_thread(self.make, tasks, self.prefetch)
+            made = map_in_processes(self.make, tasks, self.workers, self.prefetch, self.start_method)
+        else:
+            made = map_in_thread(self.make, tasks, self.prefetch)
+        return map_in_thread(pinned, made) if torch.cuda.is_available() else made
 
 
 def create_loader(
-    reader: ImageReader,
+    reader: Images,
     sampler: BatchSampler,
     size: Size,
     *,
@@ -93,7 +95,7 @@ def create_loader(
         augmentation: for example `Augmentation`; ``seed`` is the seed of its draws.
         workers: decoding processes; None means one per processor, at most 16.
         prefetch: batches made ahead, by each worker or by the thread.
-        cache: keep the decoded set in memory; see `wants_cache`. It is filled here, with ``progress`` called
+        cache: keep the decoded set in memory or on disk; see `wants_cache`. It is filled here, with ``progress`` called
             as it goes.
         start_method: of the processes, ``"fork"``, ``"spawn"`` or ``"forkserver"``; None chooses.
 
@@ -108,10 +110,15 @@ def create_loader(
     if workers < 0 or prefetch < 0:
         raise InputError(f"workers and prefetch must be ≥ 0; got {workers} and {prefetch}")
     if wants_cache(cache, len(reader), size):
-        kept = load_cache(reader, size, workers, progress, start_method)
+        kept = load_cache(reader, size, workers, progress, start_method, on_disk=cache == "disk")
         return Loader(BatchMaker(partial(_take, kept), reader.labels, augmentation, seed), sampler, 0, prefetch)
     decode = partial(decode_many, reader, size)
     return Loader(BatchMaker(decode, reader.labels, augmentation, seed), sampler, workers, prefetch, start_method)
+
+
+def pinned(batch: Batch) -> Batch:
+    """The batch in page-locked memory, from where it travels to a GPU while the GPU computes."""
+    return Batch(batch.images.pin_memory(), batch.labels.pin_memory(), batch.indices)
 
 
 def _take(images: np.ndarray, indices: np.ndarray) -> np.ndarray:

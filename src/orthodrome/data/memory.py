@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from orthodrome.data.decode import Size
+from orthodrome.data.problems import Place, Problem
 from orthodrome.types import InputError, Sample
 
 
@@ -24,6 +26,7 @@ class MemoryReader:
     labels: np.ndarray
     class_names: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
     def __post_init__(self) -> None:
         labels = np.asarray(self.labels)
@@ -43,6 +46,16 @@ class MemoryReader:
     def sample(self, index: int) -> Sample:
         """Key and label of one image."""
         return Sample(self.keys[index], int(self.labels[index]))
+
+    def encoded(self, index: int) -> bytes:
+        """The image as the bytes of a PNG file."""
+        file = io.BytesIO()
+        Image.fromarray(np.asarray(self.images[index])).save(file, "PNG")
+        return file.getvalue()
+
+    def place(self, index: int) -> Place:
+        """Memory."""
+        return Place("memory")
 
     def image(self, index: int, size: Size | None = None) -> np.ndarray:
         """A copy of one image, uint8 (H, W, 3); resized as `decode_image` does for ``size``."""

@@ -2,38 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from orthodrome.data.decode import Size, printable
-from orthodrome.data.files import FileReader
+from orthodrome.data.decode import printable
 from orthodrome.data.folder import read_folder
 from orthodrome.data.listing import read_list
-from orthodrome.types import InputError, Reader
+from orthodrome.data.problems import BUDGET, check_budget, quarantine_file, read_quarantine
+from orthodrome.data.protocol import ImageReader
+from orthodrome.data.record_index import Progress
+from orthodrome.data.records import read_records
+from orthodrome.data.shards import read_shards
+from orthodrome.data.split import Subset
+from orthodrome.data.tables import TABLE_ENDINGS, read_tables
+from orthodrome.types import InputError
+
+FORMS = (
+    "a folder of identities, a list file, a .rec, tar shards (also {000..012}.tar), a .parquet or .arrow, or a folder of these"
+)
+
+Open = Callable[[Path, float, Progress | None], ImageReader]
 
 
-class ImageReader(Reader, Protocol):
-    """A `Reader` that gives all labels at once and can decode straight to a size."""
+def open_reader(path: str | Path, budget: float = BUDGET, progress: Progress | None = None) -> ImageReader:
+    """The reader of whatever is at ``path``, without what its quarantine list names.
 
-    @property
-    def labels(self) -> np.ndarray:
-        """int64 (N,), in ``[0, C)``."""
+    By ending a ``.rec`` (`read_records`), ``.tar`` shards (`read_shards`), a ``.parquet`` or ``.arrow`` table (`read_tables`) or a list
+    file (`read_list`); a folder is that of which it holds files, else a folder of identities (`read_folder`).
 
-    def image(self, index: int, size: Size | None = None) -> np.ndarray:
-        """The decoded image: uint8 (H, W, 3), RGB, upright, of ``size`` (height, width) when it is given."""
-
-
-def open_reader(path: str | Path) -> FileReader:
-    """A folder of identities (`read_folder`) or a list file (`read_list`), by what ``path`` is.
+    ``budget`` is the share of a set that may be left out: what cannot be used as the set is indexed, and what `orthodrome data verify` has
+    written into its quarantine list. ``progress`` is called as a large set is indexed for the first time.
 
     Raises:
-        InputError: there is nothing at ``path``, or what is there is neither.
+        InputError: there is nothing at ``path``, or what is there is none of these; more than ``budget`` of it cannot be used.
     """
     path = Path(path)
-    if path.is_dir():
-        return read_folder(path)
-    if path.is_file():
-        return read_list(path)
-    raise InputError(f"{printable(path)}: no such file or folder; expected a folder of identities or a list file")
+    return without_quarantined(open_whole(path, budget, progress), path, budget)
+
+
+def open_whole(path: Path, budget: float = 1.0, progress: Progress | None = None) -> ImageReader:
+    """`open_reader` without regard to the quarantine list."""
+    return _opener(path)(path, budget, progress)
+
+
+def is_set(path: Path) -> bool:
+    """Whether ``path`` is a set by its ending, or a folder; a list file cannot be told from an image by its name."""
+    return path.is_dir() or _ending(path) in (".rec", ".tar", *TABLE_ENDINGS)
+
+
+def without_quarantined(reader: ImageReader, path: Path, budget: float) -> ImageReader:
+    """What the quarantine list beside ``path`` leaves of its reader; see `open_reader`.
+
+    Raises:
+        InputError: the list names a key that the set does not have, or too many.
+    """
+    listed = read_quarantine(quarantine_file(path))
+    if not listed:
+        return reader
+    known = {problem.key for problem in reader.problems}
+    left_out = tuple(problem for problem in listed if problem.key not in known)
+    keys = {problem.key for problem in left_out}
+    is_bad = np.fromiter((reader.sample(i).key in keys for i in range(len(reader))), bool, len(reader))
+    if is_bad.sum() != len(keys):
+        raise InputError(
+            f"{printable(quarantine_file(path))}: {len(keys) - is_bad.sum()} of its keys are not in the set; "
+            "write the list anew with `orthodrome data verify`"
+        )
+    check_budget((*reader.problems, *left_out), len(reader) + len(reader.problems), budget, printable(path))
+    return Subset(reader, np.flatnonzero(~is_bad), left_out)
+
+
+def _opener(path: Path) -> Open:
+    kind = _ending(path)
+    if kind == ".tar":
+        return read_shards
+    if not path.exists():
+        raise InputError(f"{printable(path)}: no such file or folder; expected {FORMS}")
+    if kind == ".rec":
+        return read_records
+    if kind in TABLE_ENDINGS:
+        return read_tables
+    return (
+        (lambda path, budget, progress: read_folder(path)) if path.is_dir() else (lambda path, budget, progress: read_list(path))
+    )
+
+
+def _ending(path: Path) -> str:
+    """The ending of a file, or that of what a folder holds: a Hugging Face folder keeps its tables one level down, in ``data``."""
+    if not path.is_dir():
+        return path.suffix.lower()
+    for ending in (".rec", ".tar", *TABLE_ENDINGS):
+        if next(path.glob(f"*{ending}"), None) or (ending in TABLE_ENDINGS and next(path.glob(f"data/*{ending}"), None)):
+            return ending
+    return ""

@@ -121,6 +121,87 @@ class PKSampler:
         return _cut(images.reshape(-1), self.batch_size, len(self), start)
 
 
+@dataclass(frozen=True, eq=False)
+class PowerSampler:
+    """Classes drawn in proportion to ``count ** power`` of their images: 1 all images alike, 0 all classes alike (class-balanced), 0.5
+    between the two, for long-tailed sets (square-root sampling; Mahajan et al., 2018).
+
+    An epoch has ``N // batch_size`` batches. A class gets its share of the draws rounded up or down, by chance, so that the expectation
+    is exact (systematic sampling); its images take turns in an order drawn per epoch, so none comes twice more than another.
+    """
+
+    labels: Labels | np.ndarray
+    batch_size: int
+    power: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        labels = np.asarray(self.labels)
+        object.__setattr__(self, "labels", labels)
+        _check_counts(labels.size, self.batch_size)
+        _check_seed(self.seed)
+        if not 0 <= self.power <= 1:
+            raise InputError(f"power lies in [0, 1], from classes alike to images alike; got {self.power}")
+        if len(self) == 0:
+            raise InputError(f"batch_size {self.batch_size} is more than the {labels.size} images; lower it")
+
+    @property
+    def num_samples(self) -> int:
+        """Images of the set."""
+        return len(self.labels)
+
+    def __len__(self) -> int:
+        return self.num_samples // self.batch_size
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[np.ndarray]:
+        """See `BatchSampler.batches`."""
+        generator = np.random.default_rng([self.seed, epoch])
+        order, first, count = _shuffled_by_class(np.asarray(self.labels), generator)
+        visits = _systematic(count**self.power, len(self) * self.batch_size, generator)
+        which = np.repeat(np.arange(count.size), visits)
+        turn = np.arange(which.size) - np.repeat(np.cumsum(visits) - visits, visits)
+        images = order[first[which] + turn % count[which]]
+        return _cut(generator.permutation(images), self.batch_size, len(self), start)
+
+
+@dataclass(frozen=True, eq=False)
+class RankSampler:
+    """One rank's part of every batch of ``sampler``: neighbours, as even as can be; all ranks together have the whole batch, each image
+    once.
+
+    The order of an epoch does not depend on the number of ranks, so a run may go on with another one. Where a batch (the last one) is
+    smaller than the number of ranks, some parts are empty.
+    """
+
+    sampler: BatchSampler
+    rank: int
+    ranks: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank < self.ranks:
+            raise InputError(f"rank must be in [0, {self.ranks}), the number of ranks; got {self.rank}")
+
+    @property
+    def num_samples(self) -> int:
+        """Images of the set."""
+        return self.sampler.num_samples
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[np.ndarray]:
+        """See `BatchSampler.batches`."""
+        return (np.array_split(batch, self.ranks)[self.rank] for batch in self.sampler.batches(epoch, start))
+
+
+def _systematic(weights: np.ndarray, total: int, generator: np.random.Generator) -> np.ndarray:
+    """Whole numbers (C,) with the sum ``total``, each ``total · weight / Σ weights`` rounded up or down, that on average."""
+    edges = np.concatenate([[0.0], np.cumsum(weights)])
+    marks = np.floor(edges * (total / edges[-1]) + generator.random()).astype(np.int64)
+    marks[-1] = marks[0] + total  # which rounding may miss by one
+    return np.diff(marks)
+
+
 def _shuffled_by_class(labels: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Positions grouped by class, in random order within each; where each group begins; how many it has."""
     shuffled = generator.permutation(labels.size)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from orthodrome.data.decode import Size
-from orthodrome.data.readers import ImageReader
+from orthodrome.data.encoded import contiguous_labels
+from orthodrome.data.problems import Place, Problem
+from orthodrome.data.protocol import ImageReader
 from orthodrome.types import InputError, Labels, Sample
 
 
@@ -34,10 +37,16 @@ def split_identities(labels: Labels | np.ndarray, test_identities: int, seed: in
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """Some images of a reader, as a reader: labels are made contiguous again, names and keys stay."""
+    """Some images of a reader, in any order, as a reader: labels are made contiguous again, names and keys stay.
+
+    ``left_out`` adds to the problems of the whole set, where the part is what a quarantine list leaves. ``relabelled`` gives the images
+    other labels (N,) and the classes other names (C,).
+    """
 
     reader: ImageReader
     indices: np.ndarray
+    left_out: tuple[Problem, ...] = ()
+    relabelled: tuple[np.ndarray, Sequence[str]] | None = None
 
     def __post_init__(self) -> None:
         indices = np.asarray(self.indices, dtype=np.int64)
@@ -51,23 +60,38 @@ class Subset:
         return len(self.indices)
 
     @cached_property
-    def _kept(self) -> np.ndarray:
-        """The labels of the whole set that occur here, ascending."""
-        return np.unique(self.reader.labels[self.indices])
+    def _labels_and_names(self) -> tuple[np.ndarray, Sequence[str]]:
+        if self.relabelled:
+            return self.relabelled
+        labels, kept = contiguous_labels(self.reader.labels[self.indices])
+        return labels.astype(np.int64), tuple(self.reader.class_names[label] for label in kept.tolist())
 
-    @cached_property
+    @property
     def labels(self) -> np.ndarray:
         """int64 (N,), in ``[0, C)`` of the identities that occur here."""
-        return np.searchsorted(self._kept, self.reader.labels[self.indices]).astype(np.int64)
+        return self._labels_and_names[0]
 
-    @cached_property
-    def class_names(self) -> tuple[str, ...]:
+    @property
+    def class_names(self) -> Sequence[str]:
         """The names of those identities, in label order."""
-        return tuple(self.reader.class_names[label] for label in self._kept)
+        return self._labels_and_names[1]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What was left out of the set."""
+        return (*self.reader.problems, *self.left_out)
 
     def sample(self, index: int) -> Sample:
         """Key of the image and its label within this part."""
         return Sample(self.reader.sample(int(self.indices[index])).key, int(self.labels[index]))
+
+    def encoded(self, index: int) -> bytes:
+        """The bytes of the image in the whole set's reader."""
+        return self.reader.encoded(int(self.indices[index]))
+
+    def place(self, index: int) -> Place:
+        """File and offset in the whole set."""
+        return self.reader.place(int(self.indices[index]))
 
     def image(self, index: int, size: Size | None = None) -> np.ndarray:
         """The image of the whole set's reader."""

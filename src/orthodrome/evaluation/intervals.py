@@ -16,7 +16,7 @@ RESAMPLES = 1000
 _CHUNK_WEIGHTS = 1_000_000  # weights held at a time: 8 MB an array, near the cache
 
 Statistics = Callable[[np.ndarray], Mapping[str, np.ndarray]]
-"""Weights of the pairs, float64 (R, N), one row per resample -> values (R,) by name, NaN where a resample
+"""Weights of pairs or people, float64 (R, N), one row per resample -> values (R,) by name, NaN where a resample
 defines none.
 """
 
@@ -70,25 +70,59 @@ def bootstrap_by_identity(
     (1999); for biometrics the subsets bootstrap of Bolle, Ratha & Pankanti, "Error analysis of pattern
     recognition systems", CVIU 93 (2004). Drawn by PCG64(``seed``).
 
-    A resample that leaves a statistic undefined (no impostor in it) is left out of that statistic and
-    counted in ``method``. Raises InputError with fewer than two people or resamples, or where no resample
-    defines a statistic.
+    Errors and what is left out as in `bootstrap_people`.
     """
-    if len(identities) == 0 or identities.max() < 1:
-        raise InputError("a bootstrap by identity needs pairs of at least two people; got " + str(len(identities)) + " pairs")
+    if len(identities) == 0:
+        raise InputError("a bootstrap by identity needs pairs of at least two people; got no pairs")
+    people = int(identities.max()) + 1
+
+    def weighed(draws: np.ndarray) -> Mapping[str, np.ndarray]:
+        return statistics(pair_weights(draws, identities))
+
+    return bootstrap_people(people, weighed, len(identities), resamples=resamples, level=level, seed=seed)
+
+
+def bootstrap_people(
+    people: int, statistics: Statistics, size: int, *, resamples: int = RESAMPLES, level: float = 0.95, seed: int = 0
+) -> dict[str, Interval]:
+    """Percentile intervals of ``statistics`` of how often each person is drawn: counts float64 (R, people) -> values (R,) by name.
+
+    ``size``: numbers that a statistic holds for one resample, so that a few resamples at a time fit near the cache. A resample that
+    leaves a statistic undefined (no impostor in it) is left out of that statistic and counted in ``method``. Raises InputError with
+    fewer than two people or resamples, or where no resample defines a statistic.
+    """
+    if people < 2:
+        raise InputError(f"a bootstrap by identity needs pairs of at least two people; got {people}")
     if resamples < 2:
         raise InputError(f"resamples must be at least 2; got {resamples}")
-    chunks = [dict(statistics(pair_weights(draws, identities))) for draws in _draws(identities, resamples, seed)]
+    chunks = [dict(statistics(draws)) for draws in _draws(people, size, resamples, seed)]
     return {name: _percentiles(np.concatenate([c[name] for c in chunks]), _level(level), name) for name in chunks[0]}
 
 
-def _draws(identities: np.ndarray, resamples: int, seed: int) -> Iterator[np.ndarray]:
+def rates_by_identity(hits: np.ndarray, people: np.ndarray) -> tuple[Interval, ...] | None:
+    """Bootstrap intervals by identity of the K rates of ``hits`` bool (N, K), all of one person's rows moving together: ``people`` (N,).
+
+    None with fewer than two people, where nothing can be said.
+    """
+    names, codes = np.unique(people, return_inverse=True)
+    if len(names) < 2:
+        return None
+    trials = np.bincount(codes).astype(np.float64)
+    successes = np.stack([np.bincount(codes, weights=column) for column in hits.T], axis=1)
+
+    def statistics(draws: np.ndarray) -> dict[str, np.ndarray]:
+        rates = (draws @ successes) / (draws @ trials)[:, None]
+        return {str(number): rates[:, number] for number in range(hits.shape[1])}
+
+    return tuple(bootstrap_people(len(names), statistics, len(names)).values())
+
+
+def _draws(people: int, size: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """How often each person is drawn, float64 (R, P), a few resamples at a time; the same whatever the size
     of a chunk.
     """
-    people = int(identities.max()) + 1
     generator = np.random.Generator(np.random.PCG64(seed))
-    rows = max(1, _CHUNK_WEIGHTS // max(people, len(identities)))
+    rows = max(1, _CHUNK_WEIGHTS // max(people, size))
     for start in range(0, resamples, rows):
         count = min(rows, resamples - start)
         drawn = generator.integers(0, people, size=(count, people)) + people * np.arange(count)[:, None]

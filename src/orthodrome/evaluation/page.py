@@ -1,69 +1,105 @@
-"""The pieces of a report page: one self-contained HTML file, without scripts, for light and dark screens and
-for paper.
+"""The pieces of a report page: one self-contained HTML file, without scripts, for light and dark screens, wide
+and narrow, and for paper.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any
-
-from orthodrome.evaluation.wording import false_accept_rate, one_in, percent, rounded_up
 
 STYLE = """
-:root { color-scheme: light dark; --page: #fbfbf9; --card: #ffffff; --ink: #1f2933; --soft: #5d6875; --line: #dfe3e8; }
+:root { color-scheme: light dark; --page: #fbfbf9; --card: #ffffff; --ink: #1f2933; --soft: #5d6875; --line: #dfe3e8;
+  --accent: #2168b0; --warn: #a24b0c; }
 @media (prefers-color-scheme: dark) {
-  :root { --page: #14181d; --card: #1b2027; --ink: #e3e8ee; --soft: #9aa6b2; --line: #323a44; } }
+  :root { --page: #14181d; --card: #1b2027; --ink: #e3e8ee; --soft: #9aa6b2; --line: #323a44;
+    --accent: #7db4ef; --warn: #f0a566; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 16px/1.55 system-ui, "Segoe UI", Roboto, "Noto Sans", sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
-h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .25rem; }
-h2 { font-size: 1.15rem; margin: 2.5rem 0 .6rem; }
+main { max-width: 62rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .25rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.2rem; line-height: 1.3; margin: 2.75rem 0 .6rem; overflow-wrap: anywhere; }
 h3 { font-size: 1rem; margin: 1.5rem 0 .4rem; }
-p { margin: .4rem 0; }
+section section { border-left: 3px solid var(--line); padding-left: 1rem; }
+section section h2 { font-size: 1.05rem; margin-top: 1.5rem; }
+p { margin: .4rem 0; max-width: 46rem; }
+ul { padding-left: 1.2rem; max-width: 46rem; }
+a { color: var(--accent); text-decoration: none; }
+a:hover { text-decoration: underline; }
+nav { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; margin: 1rem 0 0; font-size: .92rem; }
 .soft, figcaption, li { color: var(--soft); font-size: .92rem; }
-.headline { display: grid; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); gap: .8rem; margin: 1.4rem 0; }
+.warning { color: var(--warn); font-size: .92rem; }
+.say { font-size: 1.02rem; }
+.headline { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .8rem; margin: 1.4rem 0; }
 .headline div { background: var(--card); border: 1px solid var(--line);
   border-radius: .6rem; padding: .8rem .9rem; }
-.headline b { display: block; font-size: 1.55rem; font-variant-numeric: tabular-nums; }
-.headline span { color: var(--soft); font-size: .88rem; display: block; }
-.wide { overflow-x: auto; }
+.headline b { display: block; font-size: 1.5rem; line-height: 1.35; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.headline span { color: var(--soft); font-size: .86rem; display: block; }
+.wide { overflow-x: auto; margin: .6rem 0; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .93rem; }
 th, td { padding: .38rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; }
-th:first-child, td:first-child { text-align: left; }
-figure { margin: 1rem 0; background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .8rem; }
-figure svg { display: block; width: 100%; height: auto; color: var(--ink); }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem; margin: 1rem 0; }
+figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .9rem; min-width: 0; }
+figure svg { display: block; width: 100%; max-width: 36rem; margin: 0 auto; height: auto; color: var(--ink); }
+.pictures > figure:only-child { max-width: 34rem; }
+figcaption { margin-top: .5rem; }
+.faces { display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); gap: .8rem; margin: .8rem 0; }
+.faces figure { padding: .6rem; }
+.faces .both { display: grid; grid-template-columns: 1fr 1fr; gap: .3rem; }
+.faces img, .faces .absent { width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: .3rem; display: block; }
+.faces .absent { border: 1px dashed var(--line); display: grid; place-items: center; color: var(--soft); font-size: .8rem; }
+.faces figcaption { font-size: .8rem; line-height: 1.35; overflow-wrap: anywhere; }
+.faces b { color: var(--ink); font-size: .92rem; font-variant-numeric: tabular-nums; }
+@media (max-width: 34rem) { main { padding: 1.5rem .9rem 3rem; } h1 { font-size: 1.4rem; }
+  .headline, .faces { grid-template-columns: 1fr 1fr; gap: .6rem; } .headline b { font-size: 1.25rem; }
+  th, td { padding: .34rem .5rem; } figure { padding: .6rem; } }
 @media print { :root { color-scheme: light; --page: #fff; --card: #fff; --ink: #000; --soft: #444; --line: #bbb; }
-  main { max-width: none; padding: 0; } figure, tr, .headline div { break-inside: avoid; } h2, h3 { break-after: avoid; } }
+  main { max-width: none; padding: 0; } figure, tr, .headline div { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  nav { display: none; } }
 """
 
 
-def page(title: str, subtitle: str, sections: Iterable[str]) -> bytes:
-    """The whole HTML file, UTF-8; ``sections`` are HTML already."""
+def page(title: str, subtitle: str, sections: Iterable[str], names: Sequence[str] = ()) -> bytes:
+    """The whole HTML file, UTF-8; ``sections`` are HTML already, ``names`` are the titles to link to at the top."""
     body = "\n".join(sections)
+    links = "".join(f'<a href="#{anchor(name)}">{escape(name)}</a>\n' for name in names)
+    contents = f"<nav>\n{links}</nav>\n" if links else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        f'<h1>{escape(title)}</h1>\n<p class="soft">{escape(subtitle)}</p>\n{body}\n</main>\n</body>\n</html>\n'
+        f'<h1>{escape(title)}</h1>\n<p class="soft">{escape(subtitle)}</p>\n{contents}{body}\n</main>\n</body>\n</html>\n'
     ).encode()
 
 
-def section(title: str, *parts: str) -> str:
-    """A heading and its parts (HTML)."""
-    return f"<section>\n<h2>{escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
+def anchor(title: str) -> str:
+    """The id of a section: its title in small letters, words joined by hyphens."""
+    return "-".join(re.findall(r"[a-z0-9]+", title.lower())) or "section"
 
 
-def paragraph(text: str) -> str:
-    return f'<p class="soft">{escape(text)}</p>'
+def section(title: str, parts: Iterable[str], inner: bool = False) -> str:
+    """A heading and its parts (HTML); an ``inner`` section is not linked to and may share its title with others."""
+    named = "" if inner else f' id="{anchor(title)}"'
+    return f"<section{named}>\n<h2>{escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
 
 
-def notes(lines: Sequence[str]) -> str:
-    """A section with the conventions and notes of a report."""
+def paragraph(text: str, kind: str = "soft") -> str:
+    """A line of text: ``soft`` for what explains, ``say`` for what is found, ``warning`` for what to mind."""
+    return f'<p class="{kind}">{escape(text)}</p>'
+
+
+def warnings(found: Iterable[tuple[str, str]]) -> list[str]:
+    """What to mind, (what, warning) each: one line for each that is not empty."""
+    return [paragraph(f"Mind at {what}: {warning}.", "warning") for what, warning in found if warning]
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """A list of plain lines."""
     items = "\n".join(f"<li>{escape(line)}</li>" for line in lines)
-    return section("Conventions and notes", f"<ul>\n{items}\n</ul>")
+    return f"<ul>\n{items}\n</ul>"
 
 
 def figure(svg: str, caption: str) -> str:
@@ -83,86 +119,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f'<div class="wide"><table>\n<thead><tr>{cells("th", header)}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
 
 
-def headline(metrics: Mapping[str, Any]) -> str:
-    """The figures one looks for first, each with its interval: accuracy, EER and TAR at the FARs."""
-    boxes = []
-    if accuracy := metrics.get("accuracy"):
-        spread = accuracy["by_identity"] or accuracy["wilson"]
-        error = f"± {100 * accuracy['standard_error']:.2f} standard error"
-        boxes.append(("accuracy", percent(accuracy["mean"]), error, spread))
-    if eer := metrics.get("eer"):
-        boxes.append(("equal error rate", percent(eer["rate"]), "", eer["interval"]))
-    for row in metrics.get("tar_at_far", ()):
-        boxes.append((f"TAR@FAR = {false_accept_rate(row['far'])}", percent(row["tar"]), "", row["interval"]))
-    return '<div class="headline">\n' + "\n".join(_box(*box) for box in boxes) + "\n</div>"
+def box(name: str, value: str, lines: Iterable[str]) -> str:
+    """One figure of the headline: its name, its value in large, and what qualifies it."""
+    below = "".join(f"<span>{escape(line)}</span>" for line in lines if line)
+    return f"<div><span>{escape(name)}</span><b>{escape(value)}</b>{below}</div>"
 
 
-def threshold_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Which threshold to use, what it accepts and rejects, and how far the counts carry."""
-    header = (
-        "FAR",
-        "threshold",
-        "accepted impostors",
-        "TAR",
-        "95 % interval",
-        "rejected genuines",
-    )
-    body = [
-        (
-            false_accept_rate(row["far"]),
-            rounded_up(row["threshold"]),
-            f"{row['accepted_impostor']:,} / {row['impostor']:,}",
-            percent(row["tar"]),
-            _span(row["interval"]),
-            f"{row['genuine'] - row['accepted_genuine']:,} / {row['genuine']:,}",
-        )
-        for row in rows
-    ]
-    advice = [paragraph(_advice(row)) for row in rows]
-    warnings = [paragraph(f"Mind at FAR {false_accept_rate(row['far'])}: {row['warning']}.") for row in rows if row["warning"]]
-    rounding = paragraph("Thresholds are shown rounded up, the safe side; report.json holds them in full.")
-    return section("Choosing a threshold", *advice, table(header, body), rounding, *warnings)
-
-
-def fold_table(folds: Sequence[Mapping[str, Any]]) -> str:
-    """Each fold: the threshold from the other folds, and the decisions on this one."""
-    header = ("fold", "threshold", "accuracy", "accepted genuines", "accepted impostors")
-    body = [
-        (
-            fold["fold"],
-            f"{fold['threshold']:.4f}",
-            percent(fold["accuracy"]),
-            f"{fold['accepted_genuine']:,} / {fold['genuine']:,}",
-            f"{fold['accepted_impostor']:,} / {fold['impostor']:,}",
-        )
-        for fold in folds
-    ]
-    return section("Folds", table(header, body))
-
-
-def accuracy_line(accuracy: Mapping[str, Any]) -> str:
-    return section("Accuracy", paragraph(accuracy["text"]))
-
-
-SECTIONS: Mapping[str, Callable[[Any], str]] = {"accuracy": accuracy_line, "tar_at_far": threshold_table, "folds": fold_table}
-"""What a report shows of its metrics, in this order, where it has them."""
-
-
-def metric_sections(metrics: Mapping[str, Any]) -> list[str]:
-    """The sections of the metrics that are there."""
-    return [draw(metrics[name]) for name, draw in SECTIONS.items() if metrics.get(name)]
-
-
-def _box(name: str, value: str, extra: str, interval: Mapping[str, Any]) -> str:
-    lines = [escape(line) for line in (extra, f"{_span(interval)} ({interval['method'].split(' (')[0]})") if line]
-    return f"<div><span>{escape(name)}</span><b>{value}</b>" + "".join(f"<span>{line}</span>" for line in lines) + "</div>"
-
-
-def _span(interval: Mapping[str, Any]) -> str:
-    return f"{100 * interval['low']:.2f}–{100 * interval['high']:.2f} %"
-
-
-def _advice(row: Mapping[str, Any]) -> str:
-    far, accepted = false_accept_rate(row["far"]), row["achieved"]
-    impostors = f"accepts {one_in(accepted)} impostors" if accepted else f"accepted none of {row['impostor']:,} impostors"
-    return f"At FAR {far} use {rounded_up(row['threshold'])}: {impostors}, rejects {100 * (1 - row['tar']):.1f} % of genuines."
+def headline(boxes: Iterable[str]) -> str:
+    """Boxes side by side."""
+    return '<div class="headline">\n' + "\n".join(boxes) + "\n</div>"

@@ -1,32 +1,24 @@
-"""Lists of pairs as LFW publishes them (``pairs.txt``), their images on disk and their embeddings."""
+"""Lists of pairs, and the form LFW publishes them in (``pairs.txt``); other forms: `orthodrome.evaluation.pair_lists`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from orthodrome.evaluation.listed import find_images, match_rows, text_lines
 from orthodrome.types import EmbeddingSet, InputError, PathLike
 
-SUFFIXES = (
-    ".jpg",
-    ".png",
-    ".jpeg",
-    ".JPG",
-    ".PNG",
-    ".JPEG",
-    ".bmp",
-    ".BMP",
-    ".webp",
-    ".WEBP",
-    ".pgm",
-    ".ppm",
-    ".tif",
-    ".tiff",
-)
+
+class ListedImage(Protocol):
+    """One image of a list. ``str()`` of it is its id: a path without suffix."""
+
+    @property
+    def name(self) -> str:
+        """The person; empty where the list does not tell."""
 
 
 class ImageId(NamedTuple):
@@ -39,6 +31,16 @@ class ImageId(NamedTuple):
         return f"{self.name}/{self.name}_{self.number:04d}"
 
 
+class ImagePath(NamedTuple):
+    """One image of a list that names files: its path without suffix, and the person as far as the list tells."""
+
+    path: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        return self.path
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Pairs in the order of their file: the images of both sides, ``same`` bool (N,), ``folds`` int64 (N,)
@@ -47,8 +49,8 @@ class Pairs:
     ``lines`` int64 (N,) are the line numbers in ``source``, for messages.
     """
 
-    first: tuple[ImageId, ...]
-    second: tuple[ImageId, ...]
+    first: tuple[ListedImage, ...]
+    second: tuple[ListedImage, ...]
     same: np.ndarray
     folds: np.ndarray
     lines: np.ndarray
@@ -57,19 +59,30 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.first)
 
-    def images(self) -> tuple[ImageId, ...]:
+    def images(self) -> tuple[ListedImage, ...]:
         """The distinct images, in the order of their first appearance: what has to be embedded."""
         return tuple(dict.fromkeys(chain.from_iterable(zip(self.first, self.second, strict=True))))
 
-    def identities(self) -> np.ndarray:
-        """Codes int64 (N, 2) of the two people of each pair, numbered in the sorted order of their names."""
+    def identities(self) -> np.ndarray | None:
+        """Codes int64 (N, 2) of the two people of each pair, numbered in the sorted order of their names; None where the list does
+        not name them.
+        """
         names = np.array([[a.name, b.name] for a, b in zip(self.first, self.second, strict=True)])
-        return np.unique(names, return_inverse=True)[1].reshape(names.shape)
+        return np.unique(names, return_inverse=True)[1].reshape(names.shape) if (names != "").all() else None
 
-    def where(self, image: ImageId) -> str:
+    def where(self, image: ListedImage | str) -> str:
         """``file:line`` of the first pair that names ``image``."""
-        index = next(i for i, sides in enumerate(zip(self.first, self.second, strict=True)) if image in sides)
+        sides = zip(map(str, self.first), map(str, self.second), strict=True)
+        index = next(i for i, pair in enumerate(sides) if str(image) in pair)
         return f"{self.source}:{self.lines[index]}"
+
+    def repeated(self) -> tuple[tuple[int, int], ...]:
+        """Line numbers (first, again) of the pairs that are listed more than once, whichever image stands first."""
+        seen: dict[frozenset[str], int] = {}
+        lines = self.lines.tolist()
+        keys = [frozenset(map(str, pair)) for pair in zip(self.first, self.second, strict=True)]
+        found = [(seen.setdefault(key, line), line) for key, line in zip(keys, lines, strict=True)]
+        return tuple(pair for pair in found if pair[0] != pair[1])
 
 
 def read_pairs(path: PathLike) -> Pairs:
@@ -80,7 +93,7 @@ def read_pairs(path: PathLike) -> Pairs:
     or blanks. Folds are as published: by place in the file. Raises InputError with ``file:line`` where a
     line is malformed, or where the counts do not agree with the first line.
     """
-    lines = _lines(Path(path))
+    lines = text_lines(path, "list of pairs")
     folds, count = _header(str(path), lines[0])
     if len(lines) - 1 != 2 * folds * count:
         raise InputError(
@@ -96,45 +109,18 @@ def read_pairs(path: PathLike) -> Pairs:
 
 
 def resolve_pairs(pairs: Pairs, root: PathLike) -> dict[str, Path]:
-    """The file of each distinct image, by its id ``name/name_0001``, under ``root``, with whatever image
-    suffix it has.
-
-    Raises InputError naming the folder that is missing, or the line and the file of the first missing
-    image.
-    """
-    folder = Path(root)
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder; expected the images as {folder / 'name' / 'name_0001.jpg'}")
-    return {str(image): _image_file(image, pairs, folder) for image in pairs.images()}
+    """The file of each distinct image, by its id, under ``root``; see `orthodrome.evaluation.listed.find_images`."""
+    return find_images(map(str, pairs.images()), root, pairs.where)
 
 
 def match_embeddings(embeddings: EmbeddingSet, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of ``embeddings`` of the first and of the second image of each pair: two int64 (N,).
-
-    An id matches by its last folder and file name, without suffix. Raises InputError where an image of the
-    list has no embedding (line named), or two embeddings have the same name.
+    """Rows of ``embeddings`` of the first and of the second image of each pair: two int64 (N,); see
+    `orthodrome.evaluation.listed.match_rows`.
     """
-    rows: dict[str, int] = {}
-    for row, identifier in enumerate(embeddings.ids):
-        key = _key(identifier)
-        if key in rows:
-            raise InputError(f"two embeddings are of the image {key!r}: {embeddings.ids[rows[key]]!r} and {identifier!r}")
-        rows[key] = row
-    for image in pairs.images():
-        if str(image) not in rows:
-            raise InputError(f"{pairs.where(image)}: no embedding has the id '{image}'; embed every image of the list")
+    images = [str(image) for image in pairs.images()]
+    rows = dict(zip(images, match_rows(embeddings, images, pairs.where).tolist(), strict=True))
     first, second = ([rows[str(image)] for image in side] for side in (pairs.first, pairs.second))
     return np.array(first, dtype=np.int64), np.array(second, dtype=np.int64)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the list of pairs {path}: {getattr(error, 'strerror', None) or error}") from None
-    if not lines:
-        raise InputError(f"{path} is empty; its first line must hold the number of folds and of pairs, as in '10 300'")
-    return lines
 
 
 def _header(path: str, line: str) -> tuple[int, int]:
@@ -169,19 +155,3 @@ def _check_balance(path: str, same: np.ndarray, folds: np.ndarray, count: int) -
             raise InputError(
                 f"{path}: fold {fold} must have {count} same and {count} different pairs; got {found} and {2 * count - found}"
             )
-
-
-def _image_file(image: ImageId, pairs: Pairs, root: Path) -> Path:
-    stem = root / str(image)
-    for suffix in SUFFIXES:
-        file = stem.with_name(stem.name + suffix)
-        if file.is_file():
-            return file
-    raise InputError(f"{pairs.where(image)}: no image {stem}{SUFFIXES[0]} (nor with {', '.join(SUFFIXES[1:3])} or the like)")
-
-
-def _key(identifier: str) -> str:
-    """The last folder and the file name of an id, without an image suffix."""
-    parts = identifier.replace("\\", "/").split("/")[-2:]
-    suffix = next((s for s in SUFFIXES if parts[-1].endswith(s)), "")
-    return "/".join(parts).removesuffix(suffix)

@@ -1,4 +1,4 @@
-"""Reports on disk: JSON for programs, one HTML page for people, PNG pictures for slides; and the table that
+"""Reports on disk: JSON and scores for programs, one HTML page for people, PNG pictures for slides; and the table that
 compares systems.
 """
 
@@ -6,21 +6,25 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from orthodrome.evaluation import page
-from orthodrome.evaluation.roc import roc_curve
+from orthodrome.evaluation import page, sections
+from orthodrome.evaluation.calibration import calibration_json
+from orthodrome.evaluation.calibration_quality import calibration_for_use
+from orthodrome.evaluation.completing import completed
+from orthodrome.evaluation.scored import from_series
+from orthodrome.evaluation.sections import Images, Rendered, Section
 from orthodrome.evaluation.wording import false_accept_rate
 from orthodrome.files import write_together
 from orthodrome.types import InputError, PathLike, Report
 
-NO_PLOTS = 'no pictures were drawn: matplotlib is missing. Install it by: pip install "orthodrome[plots]"'
+SCORES_FILE = "scores.npz"
+REPORT_FILE = "report.json"
 
 _COMPARED_FAR = 0.01
 
@@ -33,43 +37,55 @@ class Written:
     notice: str = ""
 
 
-def write_report(report: Report, folder: PathLike) -> Written:
-    """Write ``report.json``, ``report.html``, ``roc.png`` and ``scores.png`` into ``folder``: all of them or,
-    on an error, none.
+def write_report(report: Report, folder: PathLike, images: Images | None = None) -> Written:
+    """Write one evaluation into ``folder``: all files or, on an error, none.
 
-    Without matplotlib the JSON and the page are written without pictures, and ``notice`` says what to
-    install. Raises InputError naming the file that cannot be written.
+    ``report.json``: all figures. ``report.html``: the page, with everything in it. ``scores.npz``: the
+    scored pairs, for `compare_runs` and for anyone (read by ``numpy.load``; no pickles), where the report
+    holds scores. ``calibration.json``: scores to probabilities, where there are folds. A PNG per picture.
+
+    ``images`` maps the ids of the pairs to image files or their content, for the hardest pairs. Without
+    matplotlib the rest is written without pictures, and ``notice`` says what to install. Raises InputError
+    naming the file that cannot be written.
     """
-    pictures, notice = _pictures({report.title: report})
-    sections = [
-        page.headline(report.metrics),
-        *_figures(pictures, notice),
-        *page.metric_sections(report.metrics),
-    ]
-    html = page.page(report.title, _subtitle(report), [*sections, page.notes(report.notes)])
-    files = {"report.json": _json(_content(report)), "report.html": html, **_pngs(pictures)}
-    return Written(write_together(Path(folder), files), notice)
+    full = completed(report)
+    shown = sections.sections_of(full, images)
+    drawn = sections.render([*shown, sections.notes(full)])
+    files = {
+        REPORT_FILE: _json(_content(full)),
+        "report.html": _page(full.title, _subtitle(full), [sections.headline(full.metrics)], drawn, shown),
+        **_series_files(full),
+        **drawn.files,
+    }
+    return Written(write_together(Path(folder), files), drawn.notice)
 
 
-def write_comparison(reports: Mapping[str, Report], folder: PathLike, title: str) -> Written:
-    """Write several systems' reports as one: ``report.json``, ``report.html``, ``roc.png``, ``scores.png``
-    into ``folder``.
+def write_comparison(
+    reports: Mapping[str, Report],
+    folder: PathLike,
+    title: str,
+    findings: Sequence[Section] = (),
+    content: Mapping[str, Any] | None = None,
+) -> Written:
+    """Write several systems' reports as one: ``report.json``, ``report.html`` and the pictures into ``folder``.
 
-    ``reports`` names each system, in the order to show. As `write_report` otherwise; raises InputError
-    where ``reports`` is empty.
+    ``reports`` names each system, in the order to show; ``findings`` are sections to show before the
+    curves, ``content`` what to add to the JSON. As `write_report` otherwise; raises InputError where
+    ``reports`` is empty.
     """
     if not reports:
         raise InputError("a comparison needs at least one report; got none")
-    pictures, notice = _pictures(reports)
-    sections = [_summary(reports), *_figures(pictures, notice)]
-    for name, report in reports.items():
-        sections += [f"<hr>\n<h2>{escape(name)}</h2>", page.headline(report.metrics)]
-        sections += page.metric_sections(report.metrics)
-    lines = tuple(dict.fromkeys(line for report in reports.values() for line in report.notes))
-    html = page.page(title, "; ".join(dict.fromkeys(map(_subtitle, reports.values()))), [*sections, page.notes(lines)])
-    content = {"title": title, "systems": {name: _content(report) for name, report in reports.items()}}
-    files = {"report.json": _json(content), "report.html": html, **_pngs(pictures)}
-    return Written(write_together(Path(folder), files), notice)
+    full = {name: completed(report) for name, report in reports.items()}
+    pictures = (*sections.curve_pictures(full), *sections.score_pictures(full))
+    curves = [Section("Curves", [pictures, page.paragraph(_band_note(full))])] if pictures else []
+    systems = [Section(name, [sections.headline(r.metrics), *sections.sections_of(_tables(r))]) for name, r in full.items()]
+    shown = [Section("Summary", _summary(full)), *findings, *curves, *systems]
+    lines = tuple(dict.fromkeys(line for report in full.values() for line in report.notes))
+    drawn = sections.render([*shown, sections.notes(Report("", title, {}, {}, lines))])
+    stored = {"title": title, **(content or {}), "systems": {name: _content(report) for name, report in full.items()}}
+    subtitle = "; ".join(dict.fromkeys(map(_subtitle, full.values())))
+    files = {REPORT_FILE: _json(stored), "report.html": _page(title, subtitle, [], drawn, shown), **drawn.files}
+    return Written(write_together(Path(folder), files), drawn.notice)
 
 
 def summary_rows(reports: Mapping[str, Report]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -78,6 +94,11 @@ def summary_rows(reports: Mapping[str, Report]) -> tuple[tuple[str, ...], list[t
     """
     header = ("system", "EER", f"TAR@FAR = {false_accept_rate(_COMPARED_FAR)}", "accuracy")
     return header, [(name, *_cells(report.metrics)) for name, report in reports.items()]
+
+
+def _page(title: str, subtitle: str, before: Sequence[str], drawn: Rendered, shown: Sequence[Section]) -> bytes:
+    notice = [page.paragraph(f"Note: {drawn.notice}", "warning")] if drawn.notice else []
+    return page.page(title, subtitle, [*before, *notice, *drawn.html], [section.title for section in shown])
 
 
 def _cells(metrics: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -94,16 +115,39 @@ def _cell(rate: float, interval: Mapping[str, Any]) -> str:
     return f"{100 * rate:.2f} % ({100 * interval['low']:.2f}–{100 * interval['high']:.2f})"
 
 
-def _summary(reports: Mapping[str, Report]) -> str:
+def _summary(reports: Mapping[str, Report]) -> list[str]:
     methods = {report.metrics["eer"]["interval"]["method"] for report in reports.values() if "eer" in report.metrics}
     caption = f"In brackets: 95 % intervals in per cent, {'; '.join(sorted(methods))}."
-    return page.section("Summary", page.table(*summary_rows(reports)), page.paragraph(caption))
+    return [page.table(*summary_rows(reports)), page.paragraph(caption)]
+
+
+def _band_note(reports: Mapping[str, Report]) -> str:
+    methods = sorted({band["method"] for report in reports.values() if (band := report.metrics.get("roc_band"))})
+    return f"Shaded: the 95 % interval of TAR at each FAR, {'; '.join(methods)}." if methods else ""
+
+
+def _tables(report: Report) -> Report:
+    """A report without its scores: its curves are drawn beside those of the others."""
+    return Report(report.protocol, report.title, report.metrics, {}, report.notes)
 
 
 def _subtitle(report: Report) -> str:
     counts = report.metrics.get("counts")
     size = f", {counts['genuine']:,} genuine and {counts['impostor']:,} impostor comparisons" if counts else ""
     return f"protocol {report.protocol}{size}"
+
+
+def _series_files(report: Report) -> dict[str, bytes]:
+    """The scored pairs, and the calibration that they give."""
+    pairs = from_series(report.series)
+    if pairs is None:
+        return {}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **pairs.series())  # type: ignore[arg-type]
+    files = {SCORES_FILE: buffer.getvalue()}
+    if "calibration" in report.metrics:
+        files["calibration.json"] = calibration_json(calibration_for_use(pairs))
+    return files
 
 
 def _content(report: Report) -> dict[str, Any]:
@@ -126,60 +170,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} is not plain JSON; a report's metrics must be numbers, strings, lists and dicts")
-
-
-def _pictures(reports: Mapping[str, Report]) -> tuple[dict[str, tuple[Any, str]], str]:
-    """File stem -> (figure, caption) for the reports that hold scores, and a notice where matplotlib is
-    missing.
-    """
-    scored = {name: r for name, r in reports.items() if {"genuine", "impostor"} <= r.series.keys()}
-    if not scored:
-        return {}, ""
-    try:
-        from orthodrome.figures.evaluation import roc_figure, score_distribution_figure
-    except ImportError as error:
-        if not (error.name or "").startswith("matplotlib"):
-            raise
-        return {}, NO_PLOTS
-    scores = {name: (report.series["genuine"], report.series["impostor"]) for name, report in scored.items()}
-    curves = {name: roc_curve(*pair) for name, pair in scores.items()}
-    lines = {name: _threshold_lines(report) for name, report in scored.items()}
-    return {
-        "roc": (roc_figure({name: (c.far, c.tar) for name, c in curves.items()}), "ROC, per comparison"),
-        "scores": (
-            score_distribution_figure(scores, lines),
-            "Scores of genuine and impostor comparisons, each of area 1",
-        ),
-    }, ""
-
-
-def _threshold_lines(report: Report) -> dict[str, float]:
-    rows = report.metrics.get("tar_at_far", ())
-    return {f"FAR {false_accept_rate(row['far'])}": row["threshold"] for row in rows}
-
-
-def _figures(pictures: Mapping[str, tuple[Any, str]], notice: str) -> list[str]:
-    if notice:
-        return [page.paragraph(f"Note: {notice}")]
-    return [page.figure(_inline_svg(drawn), caption) for drawn, caption in pictures.values()]
-
-
-def _pngs(pictures: Mapping[str, tuple[Any, str]]) -> dict[str, bytes]:
-    return {f"{stem}.png": _saved(drawn, format="png", dpi=150, facecolor="white") for stem, (drawn, _) in pictures.items()}
-
-
-def _inline_svg(drawn: Any) -> str:
-    """The figure as an SVG element whose text and axes follow the text colour of the page."""
-    from orthodrome.figures.evaluation import INK
-
-    text = _saved(drawn, format="svg", transparent=True, metadata={"Date": None}).decode()
-    return text[text.index("<svg") :].replace(INK, "currentColor").strip()
-
-
-def _saved(drawn: Any, **options: Any) -> bytes:
-    import matplotlib
-
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "orthodrome"}):  # the same file for the same data
-        drawn.savefig(buffer, **options)
-    return buffer.getvalue()

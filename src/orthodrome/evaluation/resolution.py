@@ -9,7 +9,8 @@ from fractions import Fraction
 
 from orthodrome.types import InputError
 
-Rate = float | Fraction | Decimal
+Rate = float | Fraction | Decimal | str
+"""A rate as it was written: 0.001, "1e-3" and Fraction(1, 1000) are one."""
 
 
 def possible_fars(impostors: int) -> tuple[float, ...]:
@@ -38,15 +39,19 @@ def exact_far(far: Rate, impostors: int) -> Fraction:
 
 def small_counts_warning(accepted_impostor: int, impostor: int, accepted_genuine: int, genuine: int) -> str:
     """Empty, or what the counts behind a FAR and its FRR are too small for."""
-    accepted = _too_few(accepted_impostor, impostor, "accepted impostors", "FAR")
-    rejected = _too_few(genuine - accepted_genuine, genuine, "rejected genuines", "FRR")
+    accepted = few_errors_warning(accepted_impostor, impostor, "accepted impostors", "FAR")
+    rejected = few_errors_warning(genuine - accepted_genuine, genuine, "rejected genuines", "FRR")
     return "; ".join(text for text in (accepted, rejected) if text)
 
 
-def _too_few(errors: int, trials: int, what: str, rate: str) -> str:
-    """Rule of 3: no error in n trials bounds the rate by 3/n at 95 %. Rule of 30 (Doddington et al., 2000):
+def few_errors_warning(errors: int, trials: int, what: str, rate: str) -> str:
+    """Empty from 30 errors on, or what fewer of them can say.
+
+    Rule of 3: no error in n trials bounds the rate by 3/n at 95 %. Rule of 30 (Doddington et al., 2000):
     with 30 errors the true rate is within ± 30 % of the observed one with 90 % confidence.
     """
+    if trials == 0:
+        return f"nothing was compared, and no {rate} is known"
     if errors == 0:
         return f"no {what} in {trials:,}: the true {rate} may be up to {min(1.0, 3 / trials):.2g} (rule of 3)"
     if errors < 30:

@@ -7,7 +7,7 @@ genuines / genuines, FRR = 1 − TAR; all per comparison.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from orthodrome.evaluation.checks import identity_codes, score_array
-from orthodrome.evaluation.intervals import bootstrap_by_identity, wilson
+from orthodrome.evaluation.intervals import Statistics, bootstrap_by_identity, wilson
 from orthodrome.evaluation.ranking import Ranking, Weighed, cuts_at_far, equal_error_rates, rank, tars_at_far, weigh
 from orthodrome.evaluation.resolution import Rate, exact_far, small_counts_warning
 from orthodrome.types import InputError, Interval
@@ -70,7 +70,7 @@ class TarAtFar:
 @dataclass(frozen=True)
 class EqualErrorRate:
     """``rate``: where the ROC crosses FAR = FRR. ``threshold``: the operating point nearest to it, with its
-    ``far`` and ``frr``.
+    ``far`` and ``frr``. ``warning`` as in `TarAtFar`.
     """
 
     rate: float
@@ -78,6 +78,7 @@ class EqualErrorRate:
     far: float
     frr: float
     interval: Interval
+    warning: str = ""
 
 
 def roc_curve(genuine: ArrayLike, impostor: ArrayLike) -> RocCurve:
@@ -85,7 +86,7 @@ def roc_curve(genuine: ArrayLike, impostor: ArrayLike) -> RocCurve:
 
     Raises InputError when a set is empty or holds a score that is not finite.
     """
-    ranking, _ = _ranked(genuine, impostor)
+    ranking = rank(*(np.sort(scores)[::-1] for scores in _of_one_type(genuine, impostor)))
     return RocCurve(np.append(np.inf, ranking.levels), ranking.genuine, ranking.impostor)
 
 
@@ -105,7 +106,9 @@ def tar_at_far(
     number that was written: 0.001 of 3000 is 3, whatever binary fractions say.
 
     With identities, the people of each comparison, (G, 2) or (G,) and (I, 2), the interval is a bootstrap
-    by identity; without, Wilson's, which takes comparisons as independent. Raises InputError (a
+    by identity; without, Wilson's, which takes comparisons as independent. Impostor identities (I,) say that each impostor score is
+    the best of a search by that one person, as in open-set identification. Where no resample differs from
+    another (no genuine rejected, say) the bootstrap would claim certainty, and the interval is Wilson's too. Raises InputError (a
     ValueError) for a FAR outside (0, 1] or one with FAR·I < 1, which these impostors cannot resolve.
     """
     return roc_summary(genuine, impostor, fars, genuine_identities, impostor_identities)[1]
@@ -144,8 +147,22 @@ def roc_summary(
     intervals = _wilson(eer[0], rows, min(genuines, impostors))
     if genuine_identities is not None or impostor_identities is not None:
         codes = _identities(genuine_identities, impostor_identities, genuines, impostors)[order]
-        intervals = bootstrap_by_identity(codes, _statistics(ranking, exact))
-    return EqualErrorRate(*eer, interval=intervals["EER"]), tuple(_row(row, intervals[_name(row.far)]) for row in rows)
+        resampled = bootstrap_by_identity(codes, _statistics(ranking, exact))
+        intervals |= {name: interval for name, interval in resampled.items() if interval.low < interval.high}
+    _, _, far, frr = eer
+    warning = small_counts_warning(round(far * impostors), impostors, round((1 - frr) * genuines), genuines)
+    return EqualErrorRate(*eer, interval=intervals["EER"], warning=warning), tuple(
+        _row(row, intervals[_name(row.far)]) for row in rows
+    )
+
+
+def roc_statistics(scores: np.ndarray, same: np.ndarray, fars: Sequence[Fraction]) -> tuple[np.ndarray, Statistics]:
+    """For a bootstrap: the order (N,) in which weights must stand, and the statistics, ``EER`` and then TAR at each FAR.
+
+    ``scores`` (N,), ``same`` bool (N,); the statistics take ``weights[:, order]``.
+    """
+    ranking, order = _ranked(scores[same], scores[~same])
+    return np.concatenate([np.flatnonzero(same), np.flatnonzero(~same)])[order], _statistics(ranking, fars)
 
 
 @dataclass(frozen=True)
@@ -160,12 +177,17 @@ class _Point:
 
 def _ranked(genuine: ArrayLike, impostor: ArrayLike) -> tuple[Ranking, np.ndarray]:
     """The ranking, and the order (G + I,) that sorts the genuines, then the impostors, each from the highest score."""
-    genuines, impostors = score_array(genuine, "genuine scores"), score_array(impostor, "impostor scores")
-    dtype = np.result_type(genuines, impostors)
-    genuines, impostors = genuines.astype(dtype), impostors.astype(dtype)
+    genuines, impostors = _of_one_type(genuine, impostor)
     by_genuine, by_impostor = np.argsort(-genuines, kind="stable"), np.argsort(-impostors, kind="stable")
     order = np.concatenate([by_genuine, len(genuines) + by_impostor])
     return rank(genuines[by_genuine], impostors[by_impostor]), order
+
+
+def _of_one_type(genuine: ArrayLike, impostor: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Both sets of scores, checked, in the wider of their types."""
+    genuines, impostors = score_array(genuine, "genuine scores"), score_array(impostor, "impostor scores")
+    dtype = np.result_type(genuines, impostors)
+    return genuines.astype(dtype), impostors.astype(dtype)
 
 
 def _far_point(plain: Weighed, far: Fraction) -> _Point:
@@ -184,7 +206,7 @@ def _eer_point(plain: Weighed) -> tuple[float, float, float, float]:
     return float(rates[0]), ranking.threshold(cut), float(far), float(frr)
 
 
-def _statistics(ranking: Ranking, fars: Sequence[Fraction]) -> Callable[[np.ndarray], Mapping[str, np.ndarray]]:
+def _statistics(ranking: Ranking, fars: Sequence[Fraction]) -> Statistics:
     def statistics(weights: np.ndarray) -> dict[str, np.ndarray]:
         weighed = weigh(ranking, weights)
         return {"EER": equal_error_rates(weighed)[0], **{_name(far): tars_at_far(weighed, far) for far in fars}}
@@ -221,9 +243,14 @@ def _identities(genuine: ArrayLike | None, impostor: ArrayLike | None, genuines:
     people = np.asarray(genuine)
     people = np.stack([people, people], axis=1) if people.ndim == 1 else people
     others = np.asarray(impostor)
+    searches = others.ndim == 1
+    others = np.stack([others, others], axis=1) if searches else others
     if people.shape != (genuines, 2) or others.shape != (impostors, 2):
         raise InputError(
             f"identities must have shapes ({genuines}, 2) and ({impostors}, 2), two people per score; "
             f"got {people.shape} and {others.shape}"
         )
-    return identity_codes(np.concatenate([people, others]), np.arange(genuines + impostors) < genuines)
+    both = np.concatenate([people, others])
+    if searches:
+        return np.unique(both, return_inverse=True)[1].reshape(both.shape).astype(np.int64)
+    return identity_codes(both, np.arange(genuines + impostors) < genuines)

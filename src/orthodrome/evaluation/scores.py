@@ -8,7 +8,7 @@ multiply-add changes nothing. Ties therefore mean something.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ MAX_COMPARISONS = 20_000_000
 """The most comparisons `pair_scores` holds in memory: about 6,300 embeddings, half a gigabyte."""
 
 _BLOCK_ROWS = 256
+_CHUNK_NUMBERS = 4_000_000  # of float64, for the two sides of a chunk of pairs: 64 MB
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,6 @@ class Comparisons:
 
     def __len__(self) -> int:
         return len(self.scores)
-
-    def take(self, positions: np.ndarray) -> Comparisons:
-        """The comparisons at ``positions`` (indices or a mask)."""
-        return Comparisons(self.scores[positions], self.same[positions], self.identities[positions])
 
 
 def usable(vectors: ArrayLike, ids: Sequence[str] | None = None, first: int = 0) -> np.ndarray:
@@ -61,9 +58,11 @@ def unit_vectors(vectors: ArrayLike, ids: Sequence[str] | None = None) -> np.nda
     Inputs of another type are first rounded to float32. Raises InputError as `usable` does.
     """
     rows = usable(vectors, ids)
-    columns = rows.T.astype(np.float64)
-    norms = np.sqrt(_sum_of_products(columns, columns))
-    return np.ascontiguousarray((columns / norms).astype(np.float32).T)
+    units = np.empty_like(rows)
+    for block in _blocks(len(rows)):
+        given = rows[block].astype(np.float64)
+        units[block] = given / np.sqrt(_ordered_sums(given, given))[:, None]
+    return units
 
 
 def canonical_scores(vectors_a: ArrayLike, vectors_b: ArrayLike) -> np.ndarray:
@@ -80,7 +79,20 @@ def canonical_scores(vectors_a: ArrayLike, vectors_b: ArrayLike) -> np.ndarray:
 
 def unit_scores(units_a: np.ndarray, units_b: np.ndarray) -> np.ndarray:
     """The canonical score (N,) of the rows of two float32 (N, D) arrays that `unit_vectors` made."""
-    return _sum_of_products(units_a.T.astype(np.float64), units_b.T.astype(np.float64)).astype(np.float32)
+    scores = np.empty(len(units_a), dtype=np.float32)
+    for block in _blocks(len(units_a)):
+        scores[block] = _ordered_sums(units_a[block].astype(np.float64), units_b[block].astype(np.float64))
+    return scores
+
+
+def scores_of_rows(units_a: np.ndarray, units_b: np.ndarray, rows_a: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
+    """The canonical score (N,) of row ``rows_a[i]`` of ``units_a`` with row ``rows_b[i]`` of ``units_b``, in bounded memory."""
+    step = max(1, _CHUNK_NUMBERS // units_a.shape[1])
+    scores = np.empty(len(rows_a), dtype=np.float32)
+    for start in range(0, len(rows_a), step):
+        chunk = slice(start, start + step)
+        scores[chunk] = listed_scores(units_a[rows_a[chunk]], units_b[rows_b[chunk]])
+    return scores
 
 
 def score_block(units_a: np.ndarray, units_b: np.ndarray) -> np.ndarray:
@@ -143,12 +155,14 @@ def pair_scores(
     return Comparisons(scores, people[first] == people[second], np.stack([people[first], people[second]], axis=1))
 
 
-def _sum_of_products(columns_a: np.ndarray, columns_b: np.ndarray) -> np.ndarray:
-    """Σ_d a_d·b_d of two float64 (D, N) arrays, summed from the first dimension to the last: (N,)."""
-    total = np.zeros(columns_a.shape[1])
-    for a, b in zip(columns_a, columns_b, strict=True):
-        total += a * b
-    return total
+def _ordered_sums(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Σ_d a_d·b_d of the rows of two float64 (N, D) arrays, summed from the first dimension to the last: (N,)."""
+    return np.add.accumulate(a * b, axis=1)[:, -1]
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    """So many rows at a time that their float64 copies stay near a core."""
+    return (slice(start, start + _BLOCK_ROWS) for start in range(0, count, _BLOCK_ROWS))
 
 
 def _scores_above_diagonal(units: np.ndarray, start: int) -> np.ndarray:

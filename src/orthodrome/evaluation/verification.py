@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike
 
 from orthodrome.evaluation.checks import identity_codes, same_array, score_array
 from orthodrome.evaluation.folds import FoldResult, best_threshold, deal_folds, fold_array, k_fold
-from orthodrome.evaluation.intervals import bootstrap_by_identity, wilson
+from orthodrome.evaluation.intervals import Statistics, bootstrap_by_identity, wilson
 from orthodrome.evaluation.pairs import Pairs, match_embeddings
-from orthodrome.evaluation.resolution import possible_fars
+from orthodrome.evaluation.resolution import few_errors_warning, possible_fars
 from orthodrome.evaluation.roc import EqualErrorRate, TarAtFar, roc_summary
-from orthodrome.evaluation.scores import Comparisons, canonical_scores, pair_scores
+from orthodrome.evaluation.scored import ScoredPairs
+from orthodrome.evaluation.scores import Comparisons, pair_scores, scores_of_rows, unit_vectors
 from orthodrome.evaluation.wording import between, false_accept_rate, percent, with_interval
 from orthodrome.types import EmbeddingSet, InputError, Interval, Report
 
@@ -41,8 +42,8 @@ class VerificationReport:
     ``accuracy`` is the mean over ``folds``, with its ``standard_error`` and the ``wilson`` interval of the
     pooled decisions; ``by_identity`` is the bootstrap interval of the accuracy (thresholds of the folds
     kept), None without identities. ``best_threshold`` is best on all pairs at once: for use on other data,
-    its accuracy here would flatter. ``genuine`` and ``impostor`` hold the scores behind ``eer`` and
-    ``tar_at_far``.
+    its accuracy here would flatter. ``pairs`` are those behind ``eer`` and ``tar_at_far``, with their
+    scores.
     """
 
     accuracy: float
@@ -53,30 +54,46 @@ class VerificationReport:
     best_threshold: float
     eer: EqualErrorRate
     tar_at_far: tuple[TarAtFar, ...]
-    genuine: np.ndarray = field(repr=False, compare=False)
-    impostor: np.ndarray = field(repr=False, compare=False)
+    pairs: ScoredPairs = field(repr=False, compare=False)
     protocol: str = "pairs"
     title: str = "k-fold verification"
     notes: tuple[str, ...] = CONVENTIONS
 
+    @property
+    def genuine(self) -> np.ndarray:
+        """Scores of the genuine comparisons."""
+        return self.pairs.of_kind("genuine")
+
+    @property
+    def impostor(self) -> np.ndarray:
+        """Scores of the impostor comparisons."""
+        return self.pairs.of_kind("impostor")
+
     def summary(self) -> str:
         """A few lines for the terminal: accuracy, EER and TAR@FAR, each with its interval, and the warnings."""
         lines = [f"{self.title}: {len(self.genuine):,} genuine, {len(self.impostor):,} impostor comparisons"]
-        lines.append(f"  accuracy          {self._accuracy_text()}")
-        lines.append(f"  EER               {with_interval(self.eer.rate, self.eer.interval)}")
-        for row in self.tar_at_far:
-            warning = f"   ! {row.warning}" if row.warning else ""
-            name = f"TAR@FAR={false_accept_rate(row.far)}"
-            lines.append(f"  {name:<17} {with_interval(row.tar, row.interval)}{warning}")
+        rows = [("accuracy", self._accuracy_text(), self.accuracy_warning)]
+        rows.append(("EER", with_interval(self.eer.rate, self.eer.interval), self.eer.warning))
+        rows += [
+            (f"TAR@FAR={false_accept_rate(row.far)}", with_interval(row.tar, row.interval), row.warning)
+            for row in self.tar_at_far
+        ]
+        lines += [f"  {name:<17} {value}{f'   ! {warning}' if warning else ''}" for name, value, warning in rows]
         return "\n".join(lines)
 
     def __str__(self) -> str:
         return self.summary()
 
     def to_report(self) -> Report:
-        """The same as a Report: metrics in plain JSON, the scores as series."""
-        series = {"genuine": self.genuine, "impostor": self.impostor}
-        return Report(self.protocol, self.title, self._metrics(), series, self.notes)
+        """The same as a Report: metrics in plain JSON, the scored pairs as series."""
+        return Report(self.protocol, self.title, self._metrics(), self.pairs.series(), self.notes)
+
+    @property
+    def accuracy_warning(self) -> str:
+        """Empty, or that the accuracy is read off too few wrong decisions (rule of 3, rule of 30)."""
+        total = sum(fold.total for fold in self.folds)
+        wrong = total - sum(fold.correct for fold in self.folds)
+        return few_errors_warning(wrong, total, "wrong decisions", "error rate")
 
     def _accuracy_text(self) -> str:
         people = f"; by identity {between(self.by_identity)}" if self.by_identity else ""
@@ -91,6 +108,7 @@ class VerificationReport:
                 "wilson": asdict(self.wilson),
                 "by_identity": asdict(self.by_identity) if self.by_identity else None,
                 "text": self._accuracy_text(),
+                "warning": self.accuracy_warning,
             },
             "eer": asdict(self.eer),
             "tar_at_far": [{**asdict(row), "achieved": row.achieved} for row in self.tar_at_far],
@@ -115,7 +133,7 @@ def verification(scores: ArrayLike, same: ArrayLike, folds: ArrayLike, identitie
     genuine = same_array(same, len(array))
     fold_names = fold_array(folds, len(array))
     codes = None if identities is None else identity_codes(identities, genuine)
-    return _verify(array, genuine, fold_names, codes, (array, genuine, codes))
+    return _verify(ScoredPairs(array, genuine, fold_names, codes), np.ones(len(array), dtype=bool))
 
 
 def verification_from_embeddings(
@@ -128,9 +146,11 @@ def verification_from_embeddings(
     embedding, two have the same id, or an embedding is zero or NaN (all named).
     """
     first, second = match_embeddings(embeddings, pairs)
-    scores = canonical_scores(embeddings.vectors[first], embeddings.vectors[second])
+    units = unit_vectors(embeddings.vectors, embeddings.ids)
+    scores = scores_of_rows(units, units, first, second)
     report = verification(scores, pairs.same, pairs.folds, pairs.identities())
-    return replace(report, protocol=protocol, title=title)
+    rows, names = _image_places(pairs)
+    return replace(report, pairs=replace(report.pairs, rows=rows, names=names), protocol=protocol, title=title)
 
 
 def all_pairs(embeddings: EmbeddingSet, folds: int = 10, seed: int = 0) -> VerificationReport:
@@ -141,52 +161,55 @@ def all_pairs(embeddings: EmbeddingSet, folds: int = 10, seed: int = 0) -> Verif
     ``seed`` and dealt into ``folds``. Raises InputError as `pair_scores` and `verification` do.
     """
     everything = pair_scores(embeddings.vectors, embeddings.labels, embeddings.ids)
-    balanced = _balanced(everything, seed)
-    codes, all_codes = (identity_codes(c.identities, c.same) for c in (balanced, everything))
-    dealt = deal_folds(balanced.same, folds, seed)
-    curve = (everything.scores, everything.same, all_codes)
-    report = _verify(balanced.scores, balanced.same, dealt, codes, curve)
+    drawn = _balanced(everything, seed)
+    dealt = np.zeros(len(everything), dtype=np.int64)
+    dealt[drawn] = deal_folds(everything.same[drawn], folds, seed)
+    codes = identity_codes(everything.identities, everything.same)
+    rows = np.stack(np.triu_indices(len(embeddings), 1), axis=1).astype(np.int32)
+    pairs = ScoredPairs(everything.scores, everything.same, dealt, codes, rows, np.array(embeddings.ids))
+    report = _verify(pairs, dealt > 0)
     note = (
-        f"EER, ROC and TAR@FAR: all {len(everything):,} comparisons. Accuracy: {len(balanced):,} of them, all genuine and "
+        f"EER, ROC and TAR@FAR: all {len(everything):,} comparisons. Accuracy: {len(drawn):,} of them, all genuine and "
         f"as many impostor pairs, drawn and dealt into {folds} folds with seed {seed}."
     )
     return replace(report, protocol="all-pairs", title="every image against every other", notes=(*report.notes, note))
 
 
-def _verify(
-    scores: np.ndarray,
-    same: np.ndarray,
-    folds: np.ndarray,
-    codes: np.ndarray | None,
-    curve: tuple[np.ndarray, np.ndarray, np.ndarray | None],
-) -> VerificationReport:
-    """Accuracy of the folded pairs, EER and TAR@FAR of ``curve`` (scores, same, codes): the same pairs, or
-    more of them.
-    """
-    results, right = k_fold(scores, same, folds)
+def _verify(pairs: ScoredPairs, folded: np.ndarray) -> VerificationReport:
+    """Accuracy of the ``folded`` pairs, bool (N,); EER and TAR@FAR of all."""
+    inside = pairs.take(folded)
+    results, right = k_fold(inside.scores, inside.same, inside.folds)
     accuracies = np.array([result.accuracy for result in results])
-    all_scores, all_same, all_codes = curve
-    genuine, impostor = all_scores[all_same], all_scores[~all_same]
-    people = (None, None) if all_codes is None else (all_codes[all_same], all_codes[~all_same])
+    genuine, impostor = pairs.of_kind("genuine"), pairs.of_kind("impostor")
+    codes, by_identity = pairs.identities, None
+    people: tuple[np.ndarray | None, ...] = (None, None)
+    if codes is not None and inside.identities is not None:
+        people = (codes[pairs.same], codes[~pairs.same])
+        by_identity = _accuracy_interval(right, inside.folds, identity_codes(inside.identities, inside.same))
     eer, tars = roc_summary(genuine, impostor, possible_fars(len(impostor)), *people)
     return VerificationReport(
         accuracy=float(accuracies.mean()),
         standard_error=float(accuracies.std(ddof=1) / math.sqrt(len(accuracies))),
         wilson=wilson(int(right.sum()), len(right)),
-        by_identity=None if codes is None else _accuracy_interval(right, folds, codes),
+        by_identity=by_identity,
         folds=results,
-        best_threshold=best_threshold(scores, same),
+        best_threshold=best_threshold(inside.scores, inside.same),
         eer=eer,
         tar_at_far=tars,
-        genuine=genuine,
-        impostor=impostor,
+        pairs=replace(pairs, folds=np.where(folded, pairs.folds.astype(str), "")),
         notes=(*CONVENTIONS, BY_PAIR if codes is None else BY_IDENTITY),
     )
 
 
 def _accuracy_interval(right: np.ndarray, folds: np.ndarray, codes: np.ndarray) -> Interval:
-    """Bootstrap by identity of the mean accuracy of the folds; a fold without a drawn pair does not count in
-    its resample.
+    """Bootstrap by identity of the mean accuracy of the folds."""
+    return bootstrap_by_identity(codes, accuracy_statistic(right, folds))["accuracy"]
+
+
+def accuracy_statistic(right: np.ndarray, folds: np.ndarray) -> Statistics:
+    """The mean accuracy of the folds, from the weights of the pairs: ``right`` bool (N,), ``folds`` (N,).
+
+    A fold without a drawn pair does not count in its resample.
     """
     in_fold = (folds[:, None] == np.unique(folds)).astype(np.float64)
 
@@ -198,11 +221,11 @@ def _accuracy_interval(right: np.ndarray, folds: np.ndarray, codes: np.ndarray) 
         counted = drawn.sum(axis=1)
         return {"accuracy": np.where(counted > 0, accuracies.sum(axis=1) / np.maximum(counted, 1), np.nan)}
 
-    return bootstrap_by_identity(codes, statistics)["accuracy"]
+    return statistics
 
 
-def _balanced(comparisons: Comparisons, seed: int) -> Comparisons:
-    """All genuine comparisons and as many impostor ones, drawn without replacement."""
+def _balanced(comparisons: Comparisons, seed: int) -> np.ndarray:
+    """Positions of all genuine comparisons and of as many impostor ones, drawn without replacement."""
     genuine, impostor = np.flatnonzero(comparisons.same), np.flatnonzero(~comparisons.same)
     if not len(genuine) or not len(impostor):
         raise InputError(
@@ -212,4 +235,12 @@ def _balanced(comparisons: Comparisons, seed: int) -> Comparisons:
     count = min(len(genuine), len(impostor))
     generator = np.random.Generator(np.random.PCG64(seed))
     drawn = [generator.choice(kind, count, replace=False) for kind in (genuine, impostor)]
-    return comparisons.take(np.sort(np.concatenate(drawn)))
+    return np.sort(np.concatenate(drawn))
+
+
+def _image_places(pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+    """The places (N, 2) of both images of each pair among the distinct images, and the names (M,) of those."""
+    images = pairs.images()
+    place = {image: number for number, image in enumerate(images)}
+    both = [[place[image] for image in side] for side in (pairs.first, pairs.second)]
+    return np.array(both, dtype=np.int64).T, np.array([str(image) for image in images])

@@ -170,14 +170,14 @@ class PhotographAligner:
         try:
             found, crops = self._cut(task)
         except InputError as error:
-            reason = str(error).removeprefix(f"{printable(task.name)}: ")
+            reason = str(error).removeprefix(f"{printable(self.source / task.name)}: ")
             return Photograph(task.name, task.bytes, problem=reason)
         for name, crop in crops.items():
             write_file(self.target / name, crop, sync=False)  # its size is on record, and checked when a run goes on
         return found
 
     def _cut(self, task: Task) -> tuple[Photograph, dict[str, bytes]]:
-        image = decode_image(self.source / task.name, name=printable(task.name))
+        image = decode_image(self.source / task.name)
         size = (image.shape[0], image.shape[1])
         faces = self._faces(image, task.known).astype(np.float64).round(3)  # as the landmark file keeps them
         if not len(faces):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from orthodrome.data import FileReader, ImageReader, MemoryReader, SequentialSampler, create_loader, printable, to_network_input
-from orthodrome.pipeline.model import Model
+from orthodrome.data import Images, MemoryReader, SequentialSampler, SourceReader, create_loader, printable
 from orthodrome.registry import Registry
-from orthodrome.types import EmbeddingSet, InputError
+from orthodrome.types import EmbeddingSet, ImageSource, InputError
 
 Progress = Callable[[int, int], None]
 
@@ -22,7 +21,22 @@ FLIPS.add("sum", lambda straight, mirrored: straight + mirrored)
 FLIPS.add("concat", lambda straight, mirrored: torch.cat([straight, mirrored], dim=1))
 
 
-def embed_images(model: Model, images: Any, **how: Any) -> EmbeddingSet:
+class Embedder(Protocol):
+    """What turns pixels into embeddings: a `Model`, or an `OnnxModel`."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the images it takes."""
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """Where it comes from."""
+
+    def vectors(self, images: Tensor) -> Tensor:
+        """uint8 RGB images (B, 3, H, W) -> float32 embeddings (B, D), in evaluation mode."""
+
+
+def embed_images(model: Embedder, images: Any, **how: Any) -> EmbeddingSet:
     """Embed a uint8 array (N, H, W, 3), a sequence of paths, a mapping id -> path, or a reader; see `embed_reader` for ``how``.
 
     Paths and arrays have no labels (−1). Ids are the paths as given, or positions.
@@ -36,18 +50,16 @@ def embed_images(model: Model, images: Any, **how: Any) -> EmbeddingSet:
     return embed_reader(model, images, **how)
 
 
-def embed_files(model: Model, files: Mapping[str, Path], **how: Any) -> EmbeddingSet:
-    """Embed image files by id; labels are −1."""
+def embed_files(model: Embedder, files: Mapping[str, ImageSource], **how: Any) -> EmbeddingSet:
+    """Embed images by id, each a file, encoded bytes or pixels; labels are −1."""
     if not files:
         raise InputError("no images to embed")
-    paths = tuple(str(path) for path in files.values())
-    reader = FileReader(Path(), paths, np.zeros(len(paths), np.int64), ("unlabelled",))
-    return _unlabelled(embed_reader(model, reader, **how), tuple(files))
+    return embed_reader(model, SourceReader(tuple(files), tuple(files.values())), **how)
 
 
 def embed_reader(
-    model: Model,
-    reader: ImageReader,
+    model: Embedder,
+    reader: Images,
     *,
     flip: str = "sum",
     batch_size: int = 256,
@@ -57,38 +69,30 @@ def embed_reader(
     """Embed every image of ``reader``, in its order: float32 raw embeddings, labels and keys of the reader.
 
     ``flip``: ``"sum"`` adds the embedding of the mirror image, ``"concat"`` puts it beside, ``"none"`` leaves it out. Runs in
-    evaluation mode and float32 and leaves the network in the mode it was in.
+    evaluation mode and float32.
 
     Raises InputError for an image that cannot be decoded and for an embedding that is not finite, both named.
     """
     if flip != "none":
         FLIPS.get(flip)
     sampler = SequentialSampler(len(reader), min(batch_size, len(reader)))
-    loader = create_loader(reader, sampler, model.preprocessing.size, workers=workers, cache=False)
-    was_training = model.network.training
-    model.network.eval()
-    try:
-        parts = []
-        for batch in loader.batches(0):
-            parts.append(_embed_batch(model, batch.images, flip))
-            if progress:
-                progress(min(len(parts) * sampler.batch_size, len(reader)), len(reader))
-    finally:
-        model.network.train(was_training)
+    loader = create_loader(reader, sampler, model.size, workers=workers, cache=False)
+    parts = []
+    for batch in loader.batches(0):
+        parts.append(_embed_batch(model, batch.images, flip))
+        if progress:
+            progress(min(len(parts) * sampler.batch_size, len(reader)), len(reader))
     ids = tuple(reader.sample(i).key for i in range(len(reader)))
     vectors = np.concatenate(parts)
     _check_finite(vectors, ids)
     return EmbeddingSet(vectors, np.asarray(reader.labels), ids, {"flip": flip, **model.meta})
 
 
-@torch.no_grad()
-def _embed_batch(model: Model, images: Tensor, flip: str) -> np.ndarray:
-    device = next(model.network.parameters()).device
-    pixels = to_network_input(images.to(device), model.preprocessing)
-    embeddings = model.network(pixels).float()
+def _embed_batch(model: Embedder, images: Tensor, flip: str) -> np.ndarray:
+    embeddings = model.vectors(images)
     if flip != "none":
-        embeddings = FLIPS.get(flip)(embeddings, model.network(pixels.flip(3)).float())
-    return embeddings.cpu().numpy()
+        embeddings = FLIPS.get(flip)(embeddings, model.vectors(images.flip(3)))
+    return embeddings.numpy()
 
 
 def _check_finite(vectors: np.ndarray, ids: tuple[str, ...]) -> None:
@@ -99,6 +103,5 @@ def _check_finite(vectors: np.ndarray, ids: tuple[str, ...]) -> None:
         )
 
 
-def _unlabelled(embeddings: EmbeddingSet, ids: tuple[str, ...] | None = None) -> EmbeddingSet:
-    labels = np.full(len(embeddings), -1, np.int64)
-    return EmbeddingSet(embeddings.vectors, labels, ids or embeddings.ids, embeddings.meta)
+def _unlabelled(embeddings: EmbeddingSet) -> EmbeddingSet:
+    return EmbeddingSet(embeddings.vectors, np.full(len(embeddings), -1, np.int64), embeddings.ids, embeddings.meta)

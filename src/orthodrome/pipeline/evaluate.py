@@ -1,40 +1,42 @@
-"""A model against a protocol: read its list, embed its images, count."""
+"""A model against a protocol: read its lists, embed its images, count."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from orthodrome.evaluation.outcome import Result
 from orthodrome.evaluation.protocols import PROTOCOLS
-from orthodrome.evaluation.verification import VerificationReport
-from orthodrome.pipeline.embed import Progress, embed_files
-from orthodrome.pipeline.model import Model
+from orthodrome.pipeline.embed import Embedder, Progress, embed_files
+from orthodrome.types import EmbeddingSet, ImageSource
 
 
 @dataclass(frozen=True)
 class ProtocolData:
-    """Where the images and the list of a protocol lie."""
+    """Where the images and the lists of a protocol lie, and its options."""
 
     protocol: str
     data: Path
-    pairs: Path
+    lists: Path
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
-def check_protocol(where: ProtocolData) -> None:
-    """Read the list and find every image it names, before hours of training depend on it. Raises InputError."""
+def protocol_images(where: ProtocolData) -> Mapping[str, ImageSource]:
+    """The images of the protocol by id. Raises InputError for a wrong list (line named) or an image that is missing.
+
+    Training asks for them before hours of work depend on it.
+    """
     protocol = PROTOCOLS.get(where.protocol)
-    protocol.images(protocol.read(where.pairs), where.data)
+    return protocol.images(protocol.read(where.lists), where.data)
 
 
-def evaluate_model(
-    model: Model,
-    where: ProtocolData,
-    *,
-    flip: str = "sum",
-    progress: Progress | None = None,
-) -> VerificationReport:
-    """Embed each image of the protocol once and evaluate; raises InputError for a missing image or a wrong list (line named)."""
+def evaluate_embeddings(embeddings: EmbeddingSet, where: ProtocolData) -> Result:
+    """The result of embeddings, made by anyone, under the protocol."""
     protocol = PROTOCOLS.get(where.protocol)
-    listing = protocol.read(where.pairs)
-    embeddings = embed_files(model, protocol.images(listing, where.data), flip=flip, progress=progress)
-    return protocol.evaluate(embeddings, listing)
+    return protocol.run(embeddings, protocol.read(where.lists), where.options)
+
+
+def evaluate_model(model: Embedder, where: ProtocolData, *, flip: str = "sum", progress: Progress | None = None) -> Result:
+    """Embed each image of the protocol once, then `evaluate_embeddings`."""
+    return evaluate_embeddings(embed_files(model, protocol_images(where), flip=flip, progress=progress), where)

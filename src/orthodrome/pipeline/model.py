@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from orthodrome.backbones import create_backbone
+from orthodrome.data import to_network_input
 from orthodrome.files import write_file
 from orthodrome.types import EmbeddingSet, InputError, PathLike, Preprocessing
 
@@ -34,6 +36,23 @@ class Model:
     embedding_dim: int
     options: Mapping[str, Any] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the images."""
+        return self.preprocessing.size
+
+    @torch.no_grad()
+    def vectors(self, images: Tensor) -> Tensor:
+        """uint8 RGB images (B, 3, H, W) -> float32 embeddings (B, D) on the CPU; leaves the network in the mode it was in."""
+        was_training = self.network.training
+        self.network.eval()
+        try:
+            device = next(self.network.parameters()).device
+            embeddings: Tensor = self.network(to_network_input(images.to(device), self.preprocessing))
+            return embeddings.float().cpu()
+        finally:
+            self.network.train(was_training)
 
     def embed(self, images: Any, **how: Any) -> EmbeddingSet:
         """Embeddings of images; see :func:`orthodrome.pipeline.embed.embed_images`."""

@@ -1,4 +1,4 @@
-"""EmbeddingSets on disk: one ``.npz`` without pickles, readable by numpy alone."""
+"""EmbeddingSets on disk: one ``.npz`` without pickles, readable by numpy alone; and what other toolkits write."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from orthodrome.files import write_file
+from orthodrome.pipeline.megaface_features import read_features
 from orthodrome.types import EmbeddingSet, InputError, PathLike
 
 
@@ -27,31 +28,69 @@ def save_embeddings(embeddings: EmbeddingSet, path: PathLike) -> Path:
     return write_file(path, lambda file: np.savez(file, **arrays))
 
 
-def load_embeddings(path: PathLike) -> EmbeddingSet:
-    """Read what `save_embeddings` wrote, or any ``.npz`` with ``vectors``; missing labels are −1, missing ids are positions.
+def load_embeddings(path: PathLike, ids: PathLike | None = None, labels: PathLike | None = None) -> EmbeddingSet:
+    """Embeddings made by anyone, float32 (N, D).
 
-    Raises InputError for a file that is missing, damaged, pickled, or holds something else.
+    * ``.npz``: what `save_embeddings` wrote, or any with ``vectors``, and maybe ``labels``, ``ids``;
+    * ``.npy``: an array (N, D);
+    * a folder of MegaFace feature files (`orthodrome.pipeline.megaface_features.read_features`).
+
+    ``ids``, ``labels``: text files with a line for each row, which replace those of the file. Labels are whole numbers, or names, which
+    are numbered in sorted order. Missing labels are −1, missing ids are positions. Raises InputError for a file that is missing, damaged,
+    pickled, or holds something else, and where the lines are not as many as the rows.
     """
-    arrays = _read_arrays(path)
+    found = read_features(path) if Path(path).is_dir() else _from_arrays(path, _read_arrays(path))
+    count = len(found)
+    return EmbeddingSet(
+        found.vectors,
+        found.labels if labels is None else _codes(read_lines(labels, count)),
+        found.ids if ids is None else tuple(read_lines(ids, count)),
+        found.meta,
+    )
+
+
+def holds_embeddings(path: PathLike) -> bool:
+    """Whether a path is one that `load_embeddings` reads, rather than a model."""
+    return Path(path).suffix in (".npz", ".npy") or (Path(path) / "facescrub").is_dir()
+
+
+def _from_arrays(path: PathLike, arrays: dict[str, np.ndarray]) -> EmbeddingSet:
     if "vectors" not in arrays:
         raise InputError(f"{path}: no array 'vectors' in it; it has {', '.join(arrays) or 'nothing'}")
-    count = len(arrays["vectors"])
-    labels = arrays.get("labels", np.full(count, -1, np.int64))
-    ids = tuple(str(name) for name in arrays.get("ids", np.arange(count)))
+    vectors = arrays["vectors"]
+    if vectors.dtype.kind not in "fiu" or vectors.ndim != 2:
+        raise InputError(f"{path}: embeddings must be real numbers of shape (N, D); got {vectors.dtype} {vectors.shape}")
+    labels = arrays.get("labels", np.full(len(vectors), -1, np.int64))
+    ids = tuple(str(name) for name in arrays.get("ids", np.arange(len(vectors))))
     meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
-    return EmbeddingSet(arrays["vectors"].astype(np.float32), labels.astype(np.int64), ids, meta)
+    return EmbeddingSet(vectors.astype(np.float32), labels.astype(np.int64), ids, meta)
+
+
+def read_lines(path: PathLike, count: int) -> list[str]:
+    """The ``count`` lines of a text file, stripped; raises InputError where it cannot be read or has another number of lines."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as lines of text: {getattr(error, 'strerror', None) or error}") from None
+    if len(lines) != count:
+        raise InputError(f"{path}: expected {count} lines, one for each embedding; got {len(lines)}")
+    return [line.strip() for line in lines]
+
+
+def _codes(names: list[str]) -> np.ndarray:
+    if all(name.removeprefix("-").isdecimal() for name in names):
+        return np.array(names, dtype=np.int64)
+    return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)
 
 
 def _read_arrays(path: PathLike) -> dict[str, np.ndarray]:
     try:
         stored = np.load(path, allow_pickle=False)
         if isinstance(stored, np.ndarray):
-            raise InputError(f"{path}: a single array; expected an .npz with 'vectors'")
+            return {"vectors": stored}
         with stored:
             return {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except InputError:
-        raise
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{path}: cannot be read as embeddings (.npz without pickles): {error}") from None
+        raise InputError(f"{path}: cannot be read as embeddings (.npz or .npy without pickles): {error}") from None

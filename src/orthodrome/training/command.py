@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.console import Console
 
-from orthodrome.data import open_reader
-from orthodrome.pipeline.evaluate import ProtocolData, check_protocol, evaluate_model
+from orthodrome.data import ImageReader, open_reader
+from orthodrome.data.readers import FORMS
+from orthodrome.evaluation.outcome import headline
+from orthodrome.pipeline.evaluate import ProtocolData, evaluate_model, protocol_images
 from orthodrome.pipeline.model import Model
 from orthodrome.training.recipe import Recipe, load_recipe
 from orthodrome.training.run import CHECKPOINT_FILE, INPUTS_FILE, RECIPE_FILE, Evaluate, RunResult, train
+from orthodrome.training.telemetry import counting
 from orthodrome.types import InputError
 
 
@@ -28,13 +32,13 @@ def start_run(
 ) -> RunResult:
     """A new run. Raises InputError for anything that cannot work, before the first image is read."""
     if data is None:
-        raise InputError("--data is missing: a folder with one sub-folder of images per person, or a list file of 'path label'")
+        raise InputError(f"--data is missing: {FORMS}")
     recipe = load_recipe(recipe_file, overrides)
     where = _protocol_data(protocol, evaluate_on, pairs)
     folder = out or run_folder(recipe.name)
     if (folder / CHECKPOINT_FILE).exists():
         raise InputError(f"{folder} already holds a run; go on with --resume {folder}, or choose another --out")
-    return train(recipe, open_reader(data), folder, evaluate=_evaluation(recipe, where), inputs=_inputs(data, where))
+    return train(recipe, _open(data, recipe), folder, evaluate=_evaluation(recipe, where), inputs=_inputs(data, where))
 
 
 def run_folder(name: str) -> Path:
@@ -52,7 +56,13 @@ def resume_run(folder: Path, other_options: Sequence[str]) -> RunResult:
     inputs = yaml.safe_load((folder / INPUTS_FILE).read_text(encoding="utf-8"))
     evaluation = inputs["evaluation"]
     where = ProtocolData(evaluation["protocol"], Path(evaluation["data"]), Path(evaluation["pairs"])) if evaluation else None
-    return train(recipe, open_reader(inputs["data"]), folder, evaluate=_evaluation(recipe, where), resume=True, inputs=inputs)
+    reader = _open(Path(inputs["data"]), recipe)
+    return train(recipe, reader, folder, evaluate=_evaluation(recipe, where), resume=True, inputs=inputs)
+
+
+def _open(data: Path, recipe: Recipe) -> ImageReader:
+    with counting(Console(stderr=True), "indexing") as progress:
+        return open_reader(data, recipe.data.quarantine, progress)
 
 
 def _protocol_data(protocol: str, data: Path | None, pairs: Path | None) -> ProtocolData | None:
@@ -66,12 +76,12 @@ def _protocol_data(protocol: str, data: Path | None, pairs: Path | None) -> Prot
 def _evaluation(recipe: Recipe, where: ProtocolData | None) -> Evaluate | None:
     if where is None:
         return None
-    check_protocol(where)
+    protocol_images(where)  # a wrong list or a missing image ends the run here, not after hours of training
 
     def evaluate(model: Model) -> dict[str, Any]:
         report = evaluate_model(model, where, flip=recipe.evaluation.flip)
-        headline = f"{where.protocol} {report.accuracy:.2%} ± {report.standard_error:.2%}, EER {report.eer.rate:.2%}"
-        return {"summary": headline, "protocol": where.protocol, **dict(report.to_report().metrics)}
+        metrics = dict(report.to_report().metrics)
+        return {"summary": f"{where.protocol} {headline(metrics)}", "protocol": where.protocol, **metrics}
 
     return evaluate
 
@@ -79,5 +89,5 @@ def _evaluation(recipe: Recipe, where: ProtocolData | None) -> Evaluate | None:
 def _inputs(data: Path, where: ProtocolData | None) -> dict[str, Any]:
     evaluation = None
     if where:
-        evaluation = {"protocol": where.protocol, "data": str(where.data.resolve()), "pairs": str(where.pairs.resolve())}
+        evaluation = {"protocol": where.protocol, "data": str(where.data.resolve()), "pairs": str(where.lists.resolve())}
     return {"data": str(data.resolve()), "evaluation": evaluation}

@@ -12,17 +12,27 @@ SOURCES = Path(__file__).parents[1]
 
 
 def machine() -> str:
-    """Processor, cores, torch."""
-    return f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    """Processor and the instructions torch uses of it, threads, torch: one name stands for processors many times apart."""
+    return f"{processor()} ({instructions()}), {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def instructions() -> str:
+    """The vector instructions, such as ``AVX2`` or ``AVX512 with bf16``."""
+    bf16 = any("bf16" in line for line in _cpuinfo() if line.startswith("flags"))
+    return torch.backends.cpu.get_cpu_capability() + (" with bf16" if bf16 else "")
 
 
 def processor() -> str:
     """The name of the processor, where the system tells."""
+    names = (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _cpuinfo() -> list[str]:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
 
 
 def commit() -> str:

@@ -89,18 +89,22 @@ class DataSettings(AugmentationSettings):
     """What the network sees. ``size`` is a side or [height, width]; pixels become ``(x − mean)/std``. The strengths of the augmentation
     are keys of this section too.
 
+    ``quarantine`` is the share of the set that may be left out because it cannot be used; each such item is reported.
+
     ``sampler: identities`` draws ``people`` × ``images_per_person`` a batch, as pair losses need; then ``batch_size`` is their product.
+    ``balanced`` draws every person alike, ``square_root`` in proportion to the root of their images, for long-tailed sets.
     """
 
     size: int | tuple[int, int] = 112
     mean: float = 127.5
     std: float = Field(127.5, gt=0)
     template: str = "none"
-    cache: Literal["auto"] | bool = "auto"
+    cache: Literal["auto", "disk"] | bool = "auto"
     workers: int | None = Field(None, ge=0)
-    sampler: Literal["uniform", "identities"] = "uniform"
+    sampler: Literal["uniform", "identities", "balanced", "square_root"] = "uniform"
     people: int = Field(32, ge=2)
     images_per_person: int = Field(4, ge=1)
+    quarantine: float = Field(0.001, ge=0, le=1)
 
     @property
     def height_and_width(self) -> tuple[int, int]:

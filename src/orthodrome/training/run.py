@@ -16,13 +16,24 @@ from rich.console import Console
 from rich.progress import Progress
 
 from orthodrome import __version__
-from orthodrome.data import Augmentation, EpochSampler, ImageReader, Loader, PKSampler, check_trainable, create_loader
+from orthodrome.data import (
+    Augmentation,
+    BatchSampler,
+    EpochSampler,
+    ImageReader,
+    Loader,
+    PKSampler,
+    PowerSampler,
+    check_trainable,
+    create_loader,
+)
 from orthodrome.files import write_file, write_together
 from orthodrome.heads import create_head
 from orthodrome.pipeline.model import MODEL_FILE, Model, create_model, parameter_count, save_model
 from orthodrome.training.checkpoint import load_checkpoint, save_checkpoint
 from orthodrome.training.loop import Learner, Position, fit
 from orthodrome.training.optim import create_optimizer, parameter_groups
+from orthodrome.training.precision import precision_warning
 from orthodrome.training.provenance import commit, machine
 from orthodrome.training.recipe import Recipe
 from orthodrome.training.schedules import create_schedule
@@ -78,6 +89,8 @@ def train(
         f"{recipe.backbone.name}: {parameter_count(model.network) / 1e6:.2f} M parameters, {recipe.loss.name}, "
         f"{learner.device}, {recipe.precision}; run folder {folder}",
     )
+    if warning := precision_warning(recipe.precision, learner.device):
+        say(console, f"warning: {warning}")
     loader = open_loader(recipe, reader, console)
     learner = replace(learner, schedule=create_schedule(recipe.schedule, len(loader)))
     with StopRequest() as stop, training_progress(console) as bar:
@@ -135,11 +148,7 @@ def choose_device(name: str) -> torch.device:
 def open_loader(recipe: Recipe, reader: ImageReader, console: Console) -> Loader:
     """The loader of a recipe; the cache, where there is one, is filled here, under a progress bar."""
     settings = recipe.data
-    sampler: EpochSampler | PKSampler
-    if settings.sampler == "identities":
-        sampler = PKSampler(reader.labels, settings.people, settings.images_per_person, recipe.seed)
-    else:
-        sampler = EpochSampler(len(reader), recipe.batch_size, recipe.seed)
+    sampler = SAMPLERS[settings.sampler](reader, recipe)
     with counting(console, "decoding") as progress:
         return create_loader(
             reader,
@@ -151,6 +160,15 @@ def open_loader(recipe: Recipe, reader: ImageReader, console: Console) -> Loader
             cache=settings.cache,
             progress=progress,
         )
+
+
+SAMPLERS: Mapping[str, Callable[[ImageReader, Recipe], BatchSampler]] = {
+    "uniform": lambda reader, recipe: EpochSampler(len(reader), recipe.batch_size, recipe.seed),
+    "identities": lambda reader, recipe: PKSampler(reader.labels, recipe.data.people, recipe.data.images_per_person, recipe.seed),
+    "balanced": lambda reader, recipe: PowerSampler(reader.labels, recipe.batch_size, 0.0, recipe.seed),
+    "square_root": lambda reader, recipe: PowerSampler(reader.labels, recipe.batch_size, 0.5, recipe.seed),
+}
+"""The samplers of ``data.sampler``."""
 
 
 class _RunEvents:

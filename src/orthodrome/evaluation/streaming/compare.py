@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from orthodrome.evaluation.intervals import wilson
+from orthodrome.evaluation.intervals import RESAMPLES, wilson
+from orthodrome.evaluation.outcome import Outcome
 from orthodrome.evaluation.resolution import Rate, exact_far, small_counts_warning
 from orthodrome.evaluation.roc import EqualErrorRate, RocCurve, TarAtFar
 from orthodrome.evaluation.streaming.choice import choose_screen
 from orthodrome.evaluation.streaming.counting import Work
 from orthodrome.evaluation.streaming.exact import Crossing, Operating, Points, at_equal_errors, at_far, points, together
-from orthodrome.evaluation.streaming.passes import Progress, run_pass
+from orthodrome.evaluation.streaming.passes import Progress, State, mark_of, run_pass
 from orthodrome.evaluation.streaming.pilot import DEVIATIONS, PILOT_BYTES, Pilot, pilot
+from orthodrome.evaluation.streaming.resampling import identity_intervals
+from orthodrome.evaluation.streaming.screens import Screen
 from orthodrome.evaluation.streaming.sides import Comparison, Counts, comparison, count, side
 from orthodrome.evaluation.streaming.tallies import Band, disjoint
-from orthodrome.evaluation.streaming.tiles import check_vectors, plan, tile_memory
-from orthodrome.types import InputError, PathLike
+from orthodrome.evaluation.streaming.tiles import Unit, check_vectors, plan, tile_memory
+from orthodrome.types import InputError, Interval, PathLike, Report
 
 ROC_SHARES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 """Shares of impostors near which the full ROC has a point, where it is not known at every score."""
@@ -32,6 +35,11 @@ DENSE_SHARE = 0.003
 
 LONG = 2**30
 """Comparisons from which compiling pays."""
+
+MOST_HELD, MOST_COMPARED = 2**20, 2**33
+"""Scores that a bootstrap by identity may hold, and comparisons of which it makes one more pass."""
+
+EER = "EER"
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,19 @@ class StreamedRoc:
     counts: Counts
     notes: tuple[str, ...]
 
+    def to_report(self) -> Report:
+        """The same as a Report: metrics in plain JSON, the exact points of the ROC as a series."""
+        metrics = {
+            "tar_at_far": [{**asdict(row), "achieved": row.achieved} for row in self.rows],
+            "counts": asdict(self.counts),
+            **({"eer": asdict(self.eer)} if self.eer else {}),
+        }
+        return Report("all-comparisons", "all comparisons", metrics, {"roc": (self.roc.far, self.roc.tar)}, self.notes)
+
+    def summary(self) -> str:
+        """A few lines for the terminal."""
+        return Outcome(self.to_report()).summary()
+
 
 def compare_all(
     probes: ArrayLike,
@@ -59,6 +80,7 @@ def compare_all(
     probe_groups: ArrayLike | None = None,
     gallery_groups: ArrayLike | None = None,
     roc: bool = False,
+    resamples: int = RESAMPLES,
     screen: str = "auto",
     workers: int = 1,
     state: PathLike | None = None,
@@ -80,6 +102,8 @@ def compare_all(
         probe_groups: integers (P,), such as media or templates: comparisons within one group are left out. Negative: none.
         gallery_groups: integers (G,).
         roc: also a few points over the whole ROC, and the equal error rate.
+        resamples: of the people, for intervals by identity: one more pass, made where it holds at most a million scores; intervals are
+            Wilson's elsewhere, as ``notes`` say, and where this is 0.
         screen: ``"fp32"``, ``"bf16"``, or ``"auto"``: whichever is faster on this machine.
         workers: processes that share the work.
         state: a file the count is saved to every half minute; where it exists, the count goes on from there. It is deleted at the end.
@@ -98,21 +122,21 @@ def compare_all(
     sample = pilot(problem, counts.counted)
     expected = wanted.bands(sample, DEVIATIONS)
     chosen = choose_screen(screen, problem, lambda error: sample.within(expected, error))
-    cut, kept = plan(problem), Path(state) if state else None
+    cut, long = plan(problem), counts.counted > LONG
 
-    def one_pass(bands: tuple[Band, ...]) -> Points:
-        work = Work(problem, chosen, bands, sample.dense(bands, DENSE_SHARE), counts.counted > LONG)
+    def one_pass(asked: _Wanted, deviations: float) -> Points:
+        kept = State(Path(state), mark_of(problem, cut, f"{asked} {deviations}")) if state else None
+        bands = (kept and kept.bands()) or asked.bands(sample, deviations)
+        work = Work(problem, chosen, bands, sample.dense(bands, DENSE_SHARE), long)
         counted = run_pass(work, cut, workers, kept, progress)
         return points(counted.genuine, counted.impostor)
 
-    found = _search(wanted, sample, counts, one_pass)
-    rows = tuple(_row(far, found.rows[far], counts) for far in wanted.fars)
-    notes = (
-        f"Every count is exact on canonical scores; {chosen.name} products screened {counts.counted:,} comparisons in "
-        f"{found.passes} {'pass' if found.passes == 1 else 'passes'}.",
-        *((f"{counts.excluded:,} comparisons within one group were left out.",) if counts.excluded else ()),
-    )
-    return StreamedRoc(rows, _curve(found.points, counts), _eer(found.eer, counts), counts, notes)
+    found = _search(wanted, counts, one_pass)
+    holding = Work(problem, chosen, (), 0, long)
+    intervals = _by_identity(found, counts, sample, holding, cut.units, resamples) if resamples else {}
+    rows = tuple(_row(far, found.rows[far], counts, intervals.get(far)) for far in wanted.fars)
+    notes = _notes(found, counts, chosen, intervals, resamples)
+    return StreamedRoc(rows, _curve(found.points, counts), _eer(found.eer, counts, intervals.get(EER)), counts, notes)
 
 
 def streaming_memory(dimension: int, probes: int) -> int:
@@ -151,14 +175,14 @@ class _Found:
     passes: int
 
 
-def _search(wanted: _Wanted, sample: Pilot, counts: Counts, one_pass: Callable[[tuple[Band, ...]], Points]) -> _Found:
+def _search(wanted: _Wanted, counts: Counts, one_pass: Callable[[_Wanted, float], Points]) -> _Found:
     """Passes until every threshold lay in its band: nearly always one, never more than three, since the last records every score."""
     found = _Found({}, None, Points(*(np.empty(0) for _ in range(4))), 0)
     for deviations in (DEVIATIONS, 8 * DEVIATIONS, math.inf):
         left = _Wanted(tuple(far for far in wanted.fars if far not in found.rows), wanted.roc and found.eer is None)
         if not left.fars and not left.roc:
             break
-        here = one_pass(left.bands(sample, deviations))
+        here = one_pass(left, deviations)
         rows = {far: at_far(here, far, counts.impostor) for far in left.fars}
         found.rows |= {far: row for far, row in rows.items() if row}
         if left.roc:
@@ -166,6 +190,29 @@ def _search(wanted: _Wanted, sample: Pilot, counts: Counts, one_pass: Callable[[
         found.points = together(found.points, here)
         found.passes += 1
     return found
+
+
+def _by_identity(
+    found: _Found, counts: Counts, sample: Pilot, work: Work, units: Sequence[Unit], resamples: int
+) -> dict[Fraction | str, Interval]:
+    """Intervals of the figures whose resamples need few enough scores, by FAR and `EER`."""
+    most = (MOST_HELD - counts.genuine) / 2  # twice the share, since a resample's threshold may lie lower
+    fars = [far for far in found.rows if far * counts.impostor <= most]
+    points = [found.rows[far] for far in fars]
+    crossing = found.eer if found.eer and found.eer.rate * counts.impostor <= most else None
+    if counts.counted > MOST_COMPARED or not (points or crossing):
+        return {}
+    share = max([crossing.rate if crossing else 0.0, *map(float, fars)])
+    level = min(point.threshold for point in [*points, *([crossing.point] if crossing else [])])
+    level = min(level, sample.level(min(2 * share, 1.0)))
+    of_eer, *of_fars = identity_intervals(work, units, level, fars, resamples).values()
+    by_far: dict[Fraction | str, Interval] = dict(zip(fars, of_fars, strict=True))
+    return by_far | ({EER: of_eer} if crossing else {})
+
+
+def _better(resampled: Interval | None, otherwise: Interval) -> Interval:
+    """The interval by identity, unless there is none or no resample differs from another, so that it would claim certainty."""
+    return resampled if resampled and resampled.low < resampled.high else otherwise
 
 
 # ------------------------------------------------------------------------------------------------------- input and output
@@ -204,7 +251,23 @@ def _wanted(counts: Counts, fars: Sequence[Rate], roc: bool) -> _Wanted:
     return _Wanted(tuple(exact_far(far, counts.impostor) for far in fars), roc)
 
 
-def _row(far: Fraction, point: Operating, counts: Counts) -> TarAtFar:
+def _notes(
+    found: _Found, counts: Counts, screen: Screen, intervals: Mapping[Fraction | str, Interval], resamples: int
+) -> tuple[str, ...]:
+    passes = "1 pass" if found.passes == 1 else f"{found.passes} passes"
+    lines = [
+        f"Every count is exact on canonical scores; {screen.name} products screened {counts.counted:,} comparisons in {passes}."
+    ]
+    if counts.excluded:
+        lines.append(f"{counts.excluded:,} comparisons within one group were left out.")
+    if len(intervals) < len(found.rows) + (found.eer is not None):
+        which = "" if not intervals else " of " + ", ".join(f"FAR {float(far):g}" for far in found.rows if far not in intervals)
+        why = "by identity too many scores would be held" if resamples else "no resamples were asked for"
+        lines.append(f"Intervals{which} are Wilson's, which takes comparisons as independent: {why}.")
+    return tuple(lines)
+
+
+def _row(far: Fraction, point: Operating, counts: Counts, interval: Interval | None) -> TarAtFar:
     return TarAtFar(
         far=float(far),
         threshold=point.threshold,
@@ -213,18 +276,23 @@ def _row(far: Fraction, point: Operating, counts: Counts) -> TarAtFar:
         genuine=counts.genuine,
         accepted_impostor=point.impostor,
         impostor=counts.impostor,
-        interval=wilson(point.genuine, counts.genuine),
+        interval=_better(interval, wilson(point.genuine, counts.genuine)),
         warning=small_counts_warning(point.impostor, counts.impostor, point.genuine, counts.genuine),
     )
 
 
-def _eer(crossing: Crossing | None, counts: Counts) -> EqualErrorRate | None:
+def _eer(crossing: Crossing | None, counts: Counts, interval: Interval | None) -> EqualErrorRate | None:
     if crossing is None:
         return None
-    smaller = min(counts.genuine, counts.impostor)
-    far = crossing.point.impostor / counts.impostor
-    frr = (counts.genuine - crossing.point.genuine) / counts.genuine
-    return EqualErrorRate(crossing.rate, crossing.point.threshold, far, frr, wilson(crossing.rate * smaller, smaller))
+    point, smaller = crossing.point, min(counts.genuine, counts.impostor)
+    return EqualErrorRate(
+        rate=crossing.rate,
+        threshold=point.threshold,
+        far=point.impostor / counts.impostor,
+        frr=(counts.genuine - point.genuine) / counts.genuine,
+        interval=_better(interval, wilson(crossing.rate * smaller, smaller)),
+        warning=small_counts_warning(point.impostor, counts.impostor, point.genuine, counts.genuine),
+    )
 
 
 def _curve(found: Points, counts: Counts) -> RocCurve:

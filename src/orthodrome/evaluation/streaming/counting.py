@@ -108,16 +108,21 @@ def _compiled_scores(units_a: np.ndarray, units_b: np.ndarray) -> np.ndarray:
     return once_rounded(_compiled_sums(*padded).numpy()[: len(units_a)], units_a, units_b)
 
 
-def _count_genuine(work: Work, tile: Tile, genuine: Tally) -> None:
+def genuine_positions(problem: Comparison, tile: Tile) -> Positions:
+    """Where the genuine comparisons of a tile are."""
     rows, columns = tile.same_label
-    if len(rows):
-        counted = ~_same_group(work.problem, tile, tile.same_label)
-        genuine.add(canonical(work, tile, (rows[counted], columns[counted])))
+    counted = ~_same_group(problem, tile, tile.same_label)
+    return rows[counted], columns[counted]
+
+
+def _count_genuine(work: Work, tile: Tile, genuine: Tally) -> None:
+    if len(tile.same_label[0]):
+        genuine.add(canonical(work, tile, genuine_positions(work.problem, tile)))
 
 
 def _count_peaks(work: Work, tile: Tile, impostor: Tally) -> None:
     low = work.screen.rounded(work.bands[work.dense].low - tile.error)
-    found = _impostors(work.problem, tile, _peaks(tile.scores, low))
+    found = impostors_at(work.problem, tile, peaks(tile.scores, low))
     for number in range(work.dense, len(work.bands)):
         certain = work.screen.rounded(work.bands[number].high + tile.error)
         impostor.add_above(number, int(np.count_nonzero(found.screened > certain)))
@@ -130,7 +135,7 @@ def _count_dense(work: Work, tile: Tile, impostor: Tally) -> None:
     certain = [work.screen.rounded(band.high + tile.error) for band in bands]
     above, near = (_compiled_pass if work.long else pass_over)(tile.scores, torch.tensor(lowest), torch.tensor(certain))
     not_impostors = _screened(tile, _not_impostors(work.problem, tile))
-    found = _impostors(work.problem, tile, np.flatnonzero(near.numpy()))
+    found = impostors_at(work.problem, tile, np.flatnonzero(near.numpy()))
     for number, level in enumerate(certain):
         counted = int(above[number].to(torch.int64).sum()) - int(np.count_nonzero(not_impostors > level))
         impostor.add_above(number, counted)
@@ -138,14 +143,14 @@ def _count_dense(work: Work, tile: Tile, impostor: Tally) -> None:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Impostors:
     """Impostors of a tile that are of interest: where they are, and their screened scores float32 (n,)."""
 
     positions: Positions
     screened: np.ndarray
 
 
-def _count_unsure(work: Work, tile: Tile, impostor: Tally, number: int, found: _Found) -> None:
+def _count_unsure(work: Work, tile: Tile, impostor: Tally, number: int, found: Impostors) -> None:
     """Score canonically what may lie in a band or on either side of its high end."""
     band, screen = work.bands[number], work.screen
     unsure = found.screened >= screen.rounded(band.low - tile.error)
@@ -156,7 +161,7 @@ def _count_unsure(work: Work, tile: Tile, impostor: Tally, number: int, found: _
     impostor.add_inside(number, scores)
 
 
-def _peaks(scores: Tensor, low: float) -> np.ndarray:
+def peaks(scores: Tensor, low: float) -> np.ndarray:
     """Where, in the flat tile, scores are at or above ``low``: a fast pass over segments, then a look at those that reach it."""
     flat = scores.view(-1)
     whole = flat[: len(flat) // SEGMENT * SEGMENT].view(-1, SEGMENT)
@@ -166,12 +171,12 @@ def _peaks(scores: Tensor, low: float) -> np.ndarray:
     return torch.cat([segments[inside] * SEGMENT + column, rest]).numpy()
 
 
-def _impostors(problem: Comparison, tile: Tile, places: np.ndarray) -> _Found:
+def impostors_at(problem: Comparison, tile: Tile, places: np.ndarray) -> Impostors:
     """The impostors at ``places`` of the flat tile."""
     rows, columns = np.divmod(places, tile.scores.shape[1])
     screened = _screened(tile, (rows, columns))
     kept = ~(_same_label(problem, tile, (rows, columns)) | _same_group(problem, tile, (rows, columns))) & (screened > BLANK)
-    return _Found((rows[kept], columns[kept]), screened[kept])
+    return Impostors((rows[kept], columns[kept]), screened[kept])
 
 
 def _not_impostors(problem: Comparison, tile: Tile) -> Positions:

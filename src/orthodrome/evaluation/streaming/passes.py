@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from orthodrome.evaluation.streaming.counting import Work, count_tile
-from orthodrome.evaluation.streaming.sides import Side
-from orthodrome.evaluation.streaming.tallies import Tally
+from orthodrome.evaluation.streaming.sides import Comparison, Side
+from orthodrome.evaluation.streaming.tallies import Band, Tally
 from orthodrome.evaluation.streaming.tiles import Plan, Unit, tiles_of
 from orthodrome.files import write_file
 from orthodrome.types import InputError
@@ -49,14 +49,44 @@ class Counted:
         self.done[list(units)] = True
 
 
-def run_pass(work: Work, cut: Plan, workers: int = 1, state: Path | None = None, progress: Progress | None = None) -> Counted:
+@dataclass(frozen=True)
+class State:
+    """Where a count is kept between runs, and the ``mark`` of what it counts (`mark_of`)."""
+
+    path: Path
+    mark: str
+
+    def read(self) -> dict[str, np.ndarray] | None:
+        """What is kept; None where there is nothing. Raises InputError for the state of another count, or a damaged one."""
+        if not self.path.exists():
+            return None
+        try:
+            with np.load(self.path, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+            raise InputError(
+                f"{self.path}: cannot be read as the state of a comparison: {error}; delete it to start anew"
+            ) from None
+        if str(arrays.get("mark")) != self.mark:
+            raise InputError(
+                f"{self.path}: the state of another comparison (embeddings, labels, groups or FARs differ); delete it or name another"
+            )
+        return arrays
+
+    def bands(self) -> tuple[Band, ...] | None:
+        """The bands that the count was begun with: on another machine the pilot may draw them a rounding apart."""
+        arrays = self.read()
+        return tuple(Band(low, high) for low, high in arrays["bands"].tolist()) if arrays else None
+
+
+def run_pass(work: Work, cut: Plan, workers: int = 1, state: State | None = None, progress: Progress | None = None) -> Counted:
     """Count every unit of ``cut`` that ``state`` does not hold already. Interrupted or killed, it loses the jobs under way.
 
     Raises InputError where ``state`` is of another comparison or cannot be read or written.
     """
     found = Counted(Tally(work.bands), Tally(work.bands), np.zeros(len(cut.units), dtype=bool))
-    if state and state.exists():
-        _resume(state, work, found)
+    if state and (kept := state.read()):
+        _resume(kept, found)
     sizes = np.array([_size(unit) for unit in cut.units], dtype=np.int64)
     saved = time.monotonic()
     report = progress or (lambda done, total: None)
@@ -66,14 +96,14 @@ def run_pass(work: Work, cut: Plan, workers: int = 1, state: Path | None = None,
             found.merge(genuine, impostor, job)
             report(int(sizes[found.done].sum()), int(sizes.sum()))
             if state and time.monotonic() - saved > SAVE_SECONDS:
-                _save(state, work, found)
+                _save(state, found)
                 saved = time.monotonic()
     except BaseException:
         if state:
-            _save(state, work, found)
+            _save(state, found)
         raise
     if state:
-        state.unlink(missing_ok=True)
+        state.path.unlink(missing_ok=True)
     return found
 
 
@@ -179,32 +209,23 @@ def _count_there(units: Sequence[Unit]) -> tuple[Tally, Tally]:
 # ------------------------------------------------------------------------------------------------------- state on disk
 
 
-def _save(path: Path, work: Work, found: Counted) -> None:
+def _save(state: State, found: Counted) -> None:
     arrays: dict[str, Any] = {f"genuine_{name}": array for name, array in found.genuine.arrays().items()}
     arrays |= {f"impostor_{name}": array for name, array in found.impostor.arrays().items()}
-    arrays |= {"mark": np.array(_mark(work)), "done": found.done}
-    write_file(path, lambda file: np.savez(file, **arrays))
+    arrays |= {"mark": np.array(state.mark), "done": found.done}
+    arrays |= {"bands": np.array([[band.low, band.high] for band in found.genuine.bands])}
+    write_file(state.path, lambda file: np.savez(file, **arrays))
 
 
-def _resume(path: Path, work: Work, found: Counted) -> None:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{path}: cannot be read as the state of a comparison: {error}; delete it to start anew") from None
-    if str(arrays.get("mark")) != _mark(work) or arrays["done"].shape != found.done.shape:
-        raise InputError(
-            f"{path}: the state of another comparison (embeddings, labels, groups or FARs differ); delete it or name another"
-        )
+def _resume(arrays: Mapping[str, np.ndarray], found: Counted) -> None:
     found.done[:] = arrays["done"]
     for name, tally in (("genuine_", found.genuine), ("impostor_", found.impostor)):
         tally.take({key.removeprefix(name): array for key, array in arrays.items() if key.startswith(name)})
 
 
-def _mark(work: Work) -> str:
-    """A digest of what is compared and counted: labels and groups in full, of the embeddings about a thousand rows a side."""
-    problem = work.problem
-    digest = hashlib.sha256(f"{problem.within} {problem.dimension} {work.bands}".encode())
+def mark_of(problem: Comparison, cut: Plan, wanted: str) -> str:
+    """A digest of what is compared, cut and ``wanted``: labels and groups in full, of the embeddings about a thousand rows a side."""
+    digest = hashlib.sha256(f"{problem.within} {problem.dimension} {len(cut.units)} {wanted}".encode())
     for side in (problem.probes, problem.gallery):
         rows = np.ascontiguousarray(side.vectors[:: max(1, len(side) // 1000)])
         for array in (side.labels, side.groups, rows):

@@ -1,0 +1,139 @@
+"""How near are exact counts over all comparisons to the speed of the matrix product? `python benchmarks/compare_all.py`
+
+In turn, on the same made-up embeddings (people as von Mises–Fisher-like clusters, 512-d): the bare float32 product of all tiles, nothing
+looked at; `compare_all` for FARs down to 1e-8 under each screen; and with the full ROC and EER. The peer, in the same run and on the
+largest set it can hold in `--peer-memory` GiB: scores by numpy, `sklearn.metrics.roc_curve`. Speeds are comparisons a second.
+
+Memory is the growth of the process over the first count, beside the embeddings. Appends rows to results/compare_all.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+import torch
+
+from common import append_row, machine
+from orthodrome.evaluation import compare_all, pair_scores, tar_at_far
+from orthodrome.evaluation.streaming.screens import BFLOAT16, FLOAT32, Screen
+from orthodrome.evaluation.streaming.tiles import TILE_COLUMNS, TILE_ROWS
+
+FARS = (1e-8, 1e-6, 1e-4)
+PEER_BYTES = 100
+"""Memory the peer needs for one comparison."""
+
+
+def people(count: int, dimension: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Four images a person, at a cosine of about 0.5 to each other."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(count) // 4
+    centres = generator.standard_normal((labels[-1] + 1, dimension), dtype=np.float32)
+    return centres[labels] + generator.standard_normal((count, dimension), dtype=np.float32), labels
+
+
+def seconds(step: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+def product(screen: Screen, probes: np.ndarray, gallery: np.ndarray) -> Callable[[], None]:
+    """The products of all tiles, each overwriting the last."""
+    a, b = (torch.from_numpy(vectors).to(screen.dtype) for vectors in (probes, gallery))
+    room = torch.empty(TILE_ROWS * TILE_COLUMNS, dtype=screen.dtype)
+
+    def step() -> None:
+        for columns in b.split(TILE_COLUMNS):
+            for rows in a.split(TILE_ROWS):
+                torch.mm(rows, columns.T, out=room[: len(rows) * len(columns)].view(len(rows), len(columns)))
+
+    return step
+
+
+def peer(vectors: np.ndarray, labels: np.ndarray) -> None:
+    """The usual way."""
+    from sklearn.metrics import roc_curve
+
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    first, second = np.triu_indices(len(units), 1)
+    scores = (units @ units.T)[first, second]
+    far, tar, _ = roc_curve(labels[first] == labels[second], scores)
+    for wanted in (1e-6, 1e-4):
+        np.interp(wanted, far, tar)
+
+
+def check(dimension: int) -> None:
+    """The counts are those of brute force, before anything is timed."""
+    vectors, labels = people(3000, dimension, 5)
+    every = pair_scores(vectors, labels)
+    expected = tar_at_far(every.scores[every.same], every.scores[~every.same], (1e-6, 1e-4, 1e-2))
+    for screen in ("fp32", "bf16"):
+        found = compare_all(vectors, labels, fars=(1e-6, 1e-4, 1e-2), screen=screen).rows
+        assert [(row.threshold, row.accepted_impostor, row.accepted_genuine) for row in found] == [
+            (row.threshold, row.accepted_impostor, row.accepted_genuine) for row in expected
+        ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--probes", type=int, default=32_768)
+    parser.add_argument("--gallery", type=int, default=131_072)
+    parser.add_argument("--dimension", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peer-memory", type=float, default=4.0, help="GiB")
+    given = parser.parse_args()
+    check(given.dimension)
+    gallery, others = people(given.gallery, given.dimension, 0)
+    probes, labels = people(given.probes, given.dimension, 0)
+    probes += 0.5 * np.random.default_rng(1).standard_normal(probes.shape, dtype=np.float32)
+    comparisons = given.probes * given.gallery
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    def counting(screen: str, roc: bool) -> Callable[[], object]:
+        return lambda: compare_all(probes, labels, gallery, others, FARS, screen=screen, roc=roc)
+
+    first = seconds(counting("fp32", False))
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
+    print(f"{machine()}; {comparisons:,} comparisons; first count {first:.0f} s, {grown:.0f} MiB beside the embeddings")
+    bf16_first = seconds(product(BFLOAT16, probes[:1024], gallery[:4096])) < 2 * seconds(
+        product(FLOAT32, probes[:1024], gallery[:4096])
+    )
+    ways = {"fp32, FARs ≤ 1e-4": (FLOAT32, "fp32", False), "fp32, full ROC": (FLOAT32, "fp32", True)}
+    if bf16_first:
+        ways["bf16, FARs ≤ 1e-4"] = (BFLOAT16, "bf16", False)
+    for name, (screen, screen_name, roc) in ways.items():
+        bare, count = product(screen, probes, gallery), counting(screen_name, roc)
+        pairs = [(seconds(bare), seconds(count)) for _ in range(given.rounds)]
+        ratios = sorted(a / b for a, b in pairs)
+        row = {
+            "what": name, "dimension": str(given.dimension), "comparisons": str(comparisons), "rounds": str(given.rounds),
+            "share_of_product": f"{median(ratios):.3f}", "share_min": f"{ratios[0]:.3f}", "share_max": f"{ratios[-1]:.3f}",
+            "million_per_second": f"{comparisons / median(b for _, b in pairs) / 1e6:.1f}",
+            "product_million_per_second": f"{comparisons / median(a for a, _ in pairs) / 1e6:.1f}", "mib": f"{grown:.0f}",
+        }  # fmt: skip
+        print(row, flush=True)
+        append_row("compare_all", row)
+    size = int((2 * given.peer_memory * 2**30 / PEER_BYTES) ** 0.5)
+    vectors, names = people(size, given.dimension, 3)
+    pairs = [
+        (seconds(lambda: peer(vectors, names)), seconds(lambda: compare_all(vectors, names, fars=(1e-6, 1e-4), screen="fp32")))
+        for _ in range(given.rounds)
+    ]
+    ratios = sorted(a / b for a, b in pairs)
+    row = {
+        "what": "numpy and sklearn.metrics.roc_curve", "dimension": str(given.dimension), "comparisons": str(size * (size - 1) // 2),
+        "rounds": str(given.rounds), "share_of_product": "", "share_min": "", "share_max": "",
+        "million_per_second": f"{size * (size - 1) / 2 / median(a for a, _ in pairs) / 1e6:.2f}",
+        "product_million_per_second": "", "mib": f"{given.peer_memory * 1024:.0f}",
+    }  # fmt: skip
+    print(row, f"compare_all on the same set: {median(ratios):.0f} × as fast ({ratios[0]:.0f}–{ratios[-1]:.0f})", flush=True)
+    append_row("compare_all", row)
+
+
+if __name__ == "__main__":
+    main()

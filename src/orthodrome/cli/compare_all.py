@@ -1,0 +1,79 @@
+"""``orthodrome compare-all``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compare_all(
+    probes: Annotated[Path, typer.Argument(help="Embeddings: .npz, or .npy, which is memory-mapped.")],
+    gallery: Annotated[
+        Path | None, typer.Argument(help="The same; without one, the probes are compared among themselves.")
+    ] = None,
+    fars: Annotated[
+        list[str] | None,
+        typer.Option("--far", help="False accept rate, repeatable; default: 1e-3 … 1e-6, as far as they resolve."),
+    ] = None,
+    roc: Annotated[bool, typer.Option("--roc", help="Also points over the whole ROC, and the equal error rate.")] = False,
+    labels: Annotated[Path | None, typer.Option(help="Text file with the person of each probe.")] = None,
+    gallery_labels: Annotated[Path | None, typer.Option(help="The same of the gallery.")] = None,
+    groups: Annotated[
+        Path | None, typer.Option(help="Text file with the media or template of each probe: none is compared with its own.")
+    ] = None,
+    gallery_groups: Annotated[Path | None, typer.Option(help="The same of the gallery.")] = None,
+    resamples: Annotated[int, typer.Option(help="Resamples of people for intervals; 0: Wilson's.", min=0)] = 1000,
+    screen: Annotated[str, typer.Option(help="fp32, bf16, or auto: the faster on this machine.")] = "auto",
+    workers: Annotated[int, typer.Option(help="Processes that share the work.", min=1)] = 1,
+    state: Annotated[
+        Path | None, typer.Option(help="File to go on from after an interruption; written every half minute.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("all-comparisons"),
+) -> None:
+    """Count all probes against all of a gallery exactly, however many, in bounded memory: TAR at FARs down to 1e-9 and the ROC.
+
+    Example: orthodrome compare-all faces.npz --far 1e-4 --far 1e-6 --roc
+    """
+    from orthodrome.cli.output import remarks, show
+    from orthodrome.evaluation import compare_all as compare
+    from orthodrome.evaluation import streaming_memory, write_report
+    from orthodrome.pipeline.matching import SideFiles, load_sides
+    from orthodrome.training.telemetry import counting
+
+    files = [SideFiles(probes, labels, groups)]
+    if gallery is not None:
+        files.append(SideFiles(gallery, gallery_labels, gallery_groups))
+    first, *rest = load_sides(files)
+    second = rest[0] if rest else None
+    total = len(first.labels) * len(second.labels) if second else len(first.labels) * (len(first.labels) - 1) // 2
+    memory = streaming_memory(first.vectors.shape[1], len(first.labels))
+    print(f"{total:,} comparisons; at most {memory / 2**20:,.0f} MiB a process beside the embeddings", file=sys.stderr)
+    with counting(remarks(), "comparing") as progress:
+        found = compare(
+            first.vectors,
+            first.labels,
+            second.vectors if second else None,
+            second.labels if second else None,
+            fars if fars else _default_fars(total),
+            probe_groups=first.groups,
+            gallery_groups=second.groups if second else None,
+            roc=roc,
+            resamples=resamples,
+            screen=screen,
+            workers=workers,
+            state=state,
+            progress=progress,
+        )
+    written = write_report(found.to_report(), out)
+    show(found.summary())
+    if written.notice:
+        print(written.notice, file=sys.stderr)
+    show(f"report: {next(file for file in written.files if file.suffix == '.html')}")
+
+
+def _default_fars(comparisons: int) -> list[str]:
+    """Those that half of all comparisons would resolve, and at least the largest."""
+    return [far for far in ("1e-3", "1e-4", "1e-5", "1e-6") if float(far) * comparisons >= 2] or ["1e-3"]

@@ -1,0 +1,174 @@
+"""What is in a set: people, images, sizes, colour modes, duplicates, and the mean face of the people with most images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from rich.markup import escape
+from rich.table import Table
+
+from orthodrome.data.check import class_counts
+from orthodrome.data.duplicates import SAME_LEVELS, equal_pairs, near_pairs, same_picture
+from orthodrome.data.examine import ImageFacts, Progress, examine_all, facts
+from orthodrome.data.problems import Problem
+from orthodrome.data.protocol import ImageReader
+from orthodrome.types import InputError
+
+_SHOWN = 10
+_TILE = 64
+_MOST_OF_A_MEAN = 50
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two images that show the same picture. ``difference`` in grey levels, 0 where the bytes are equal."""
+
+    first: str
+    first_person: str
+    second: str
+    second_person: str
+    difference: float
+
+    @property
+    def across_people(self) -> bool:
+        """Whether one of the two labels is wrong."""
+        return self.first_person != self.second_person
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """``histogram``: images per person -> people, by powers of two; counters of sizes (width×height), modes, formats."""
+
+    people: int
+    images: int
+    fewest: int
+    median: float
+    mean: float
+    most: int
+    histogram: dict[str, int]
+    sizes: dict[str, int]
+    modes: dict[str, int]
+    formats: dict[str, int]
+    bytes: int
+    duplicates: tuple[Duplicate, ...]
+    remarks: int
+    problems: tuple[Problem, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        plain = dict(vars(self))
+        plain["duplicates"] = [vars(duplicate) | {"across_people": duplicate.across_people} for duplicate in self.duplicates]
+        plain["problems"] = list(map(str, self.problems))
+        return plain
+
+
+def inspect(reader: ImageReader, workers: int = 0, progress: Progress | None = None) -> Inspection:
+    """Decode every image once and describe the set; duplicates by perceptual hash are decoded again, to be sure.
+
+    Raises:
+        InputError: the set has no images.
+    """
+    if not len(reader):
+        raise InputError("the set has no images")
+    found = list(examine_all(reader, facts, workers, progress))
+    positions = np.array([i for i, one in enumerate(found) if isinstance(one, ImageFacts)], np.int64)
+    good = [one for one in found if isinstance(one, ImageFacts)]
+    counts = class_counts(reader)
+    occupied = counts[counts > 0]
+    return Inspection(
+        people=len(occupied),
+        images=len(reader),
+        fewest=int(occupied.min()),
+        median=float(np.median(occupied)),
+        mean=float(occupied.mean()),
+        most=int(occupied.max()),
+        histogram=images_per_person(occupied),
+        sizes=_frequent(f"{one.width}×{one.height}" for one in good),
+        modes=_frequent(one.mode for one in good),
+        formats=_frequent(one.format for one in good),
+        bytes=sum(one.size for one in good),
+        duplicates=find_duplicates(reader, positions, good),
+        remarks=sum(bool(one.remarks) for one in good),
+        problems=(*reader.problems, *(one for one in found if isinstance(one, Problem))),
+    )
+
+
+def tables(found: Inspection) -> list[Table]:
+    """The inspection as tables for a terminal: the set, people by images, what images are, and pictures under two names."""
+    size = f"{found.bytes / 2**20:,.1f} MiB"
+    spread = f"{found.fewest} to {found.most}, median {found.median:g}, mean {found.mean:.1f}"
+    across = [duplicate for duplicate in found.duplicates if duplicate.across_people]
+    summary = {
+        "people": f"{found.people:,}",
+        "images": f"{found.images:,} ({size})",
+        "images per person": spread,
+        "unusable": f"{len(found.problems):,}",
+        "odd": f"{found.remarks:,}",
+        "same picture, same person": f"{len(found.duplicates) - len(across):,}",
+        "same picture, two people": f"{len(across):,}",
+    }
+    kinds = {"size " + key: value for key, value in list(found.sizes.items())[:_SHOWN]} | {
+        f"{key}": value for key, value in (*found.modes.items(), *found.formats.items())
+    }
+    made = [
+        _table(("set", ""), summary),
+        _table(("images of a person", "people"), found.histogram),
+        _table(("kind", "images"), kinds),
+    ]
+    if across:
+        rows = {f"{one.first}  ({one.first_person})": f"{one.second}  ({one.second_person})" for one in across[:_SHOWN]}
+        made.append(_table(("same picture", "and"), rows))
+    return made
+
+
+def _table(head: tuple[str, str], rows: Mapping[str, object]) -> Table:
+    table = Table(*head, box=None)
+    for name, value in rows.items():
+        table.add_row(escape(name), escape(f"{value:,}" if isinstance(value, int) else str(value)))
+    return table
+
+
+def images_per_person(counts: np.ndarray) -> dict[str, int]:
+    """People by their number of images (C,), in classes 1, 2, 3–4, 5–8, 9–16, …"""
+    if not len(counts):
+        return {}
+    bins = np.ceil(np.log2(counts)).astype(int)
+    ranges = {k: (2 ** (k - 1) + 1 if k else 1, 2**k) for k in range(bins.max() + 1)}
+    return {f"{low}–{high}" if low < high else str(high): int((bins == k).sum()) for k, (low, high) in ranges.items()}
+
+
+def find_duplicates(reader: ImageReader, positions: np.ndarray, images: list[ImageFacts]) -> tuple[Duplicate, ...]:
+    """Equal bytes anywhere, and near pictures of different people."""
+    digests = np.array([one.digest for one in images], "V16") if images else np.empty(0, "V16")
+    equal = [(int(positions[a]), int(positions[b]), 0.0) for a, b in equal_pairs(digests.view("S16"))]
+    known = {(a, b) for a, b, _ in equal}
+    near = positions[near_pairs(np.array([one.hash for one in images], np.uint64))]
+    across = [(int(a), int(b)) for a, b in near if reader.labels[a] != reader.labels[b] and (int(a), int(b)) not in known]
+    compared = [(a, b, same_picture(reader, a, b)) for a, b in across]
+    return tuple(_duplicate(reader, *pair) for pair in (*equal, *(pair for pair in compared if pair[2] < SAME_LEVELS)))
+
+
+def mean_faces(reader: ImageReader, people: int = 48, columns: int = 12) -> Image.Image:
+    """A grid of the mean images of the people with most images, 64×64 each, of up to 50 images: sharp where the crops are aligned alike."""
+    order = np.argsort(-class_counts(reader), kind="stable")[:people]
+    rows = -(-len(order) // columns)
+    grid = np.zeros((rows * _TILE, min(columns, len(order)) * _TILE, 3), np.uint8)
+    for place, label in enumerate(order.tolist()):
+        images = [reader.image(int(i), (_TILE, _TILE)) for i in np.flatnonzero(reader.labels == label)[:_MOST_OF_A_MEAN]]
+        row, column = divmod(place, columns)
+        grid[row * _TILE : (row + 1) * _TILE, column * _TILE : (column + 1) * _TILE] = np.mean(images, axis=0)
+    return Image.fromarray(grid)
+
+
+def _duplicate(reader: ImageReader, first: int, second: int, difference: float) -> Duplicate:
+    a, b = reader.sample(first), reader.sample(second)
+    return Duplicate(a.key, reader.class_names[a.label], b.key, reader.class_names[b.label], round(difference, 2))
+
+
+def _frequent(values: Any) -> dict[str, int]:
+    return dict(Counter(values).most_common())

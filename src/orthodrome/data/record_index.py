@@ -1,0 +1,162 @@
+"""Which records of a RecordIO file are images, where, and with which label: 16 bytes a record, read once and kept in a sidecar.
+
+Labels come from the images' own headers. The table of key ranges at the front and the identity records at the end hold float32 numbers,
+which are off by one beyond 2²⁴ = 16,777,216; they are recognised by having no image and are otherwise not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from orthodrome.data.decode import printable
+from orthodrome.data.encoded import contiguous_labels
+from orthodrome.data.problems import Problem
+from orthodrome.data.record_headers import NOT_AN_IMAGE, RecordHeaders
+from orthodrome.data.record_idx import ENTRY, read_idx, write_idx
+from orthodrome.data.recordio import RECORD_HEADER, scan_offsets
+from orthodrome.data.sidecar import Sidecar
+from orthodrome.types import InputError
+
+Progress = Callable[[int, int], None]
+
+_CHUNK = 65_536
+
+
+@dataclass(frozen=True)
+class RecordFiles:
+    """A ``.rec`` and what lies beside it: the ``.idx`` of the same name and ``property``, each where it is there."""
+
+    records: Path
+
+    @property
+    def index(self) -> Path:
+        """Keys and offsets."""
+        return self.records.with_suffix(".idx")
+
+    @property
+    def properties(self) -> Path:
+        """``num_classes,height,width``."""
+        return self.records.with_name("property")
+
+    @property
+    def sidecar(self) -> Path:
+        """What `index_records` found."""
+        return self.records.with_name(self.records.name + ".index")
+
+    def present(self) -> list[Path]:
+        """Those of the three files that are there."""
+        return [path for path in (self.records, self.index, self.properties) if path.is_file()]
+
+
+def index_records(files: RecordFiles, progress: Progress | None = None) -> Sidecar:
+    """Find the images of a record file: ``offsets`` u64, ``keys`` u32 and ``labels`` i32 (N,); ``numbers`` i64 (C,): labels as found.
+
+    Problems found on the way are listed in ``meta["problems"]``; the items they are about are not among the N.
+
+    Raises:
+        InputError: the file is empty or a line of the ``.idx`` cannot be read.
+    """
+    name, size = printable(files.records), files.records.stat().st_size
+    if size < RECORD_HEADER.size:
+        raise InputError(f"{name}: {size} bytes; expected RecordIO")
+    problems: list[Problem] = []
+    entries = read_idx(files.index) if files.index.is_file() else _scanned(files.records, problems)
+    listed = _Listed(name)
+    labels = np.empty(len(entries), np.int32)
+    headers = RecordHeaders(files.records, size, read_classes(files.properties))
+    for first in range(0, len(entries), _CHUNK):
+        chunk = entries[first : first + _CHUNK]
+        labels[first : first + _CHUNK], ends, reasons = headers.labels(chunk["offset"])
+        problems += [Problem(name, str(chunk["key"][i]), int(chunk["offset"][i]), reason) for i, reason in reasons]
+        listed.follow(chunk["offset"], ends)
+        if progress:
+            progress(first + len(chunk), len(entries))
+    if files.index.is_file():
+        problems += listed.gaps(size)
+    problems += _listed_twice(entries, labels, name)
+    kept = labels != NOT_AN_IMAGE
+    own, numbers = contiguous_labels(labels[kept])
+    arrays = {
+        "offsets": entries["offset"][kept],
+        "keys": entries["key"][kept],
+        "labels": own,
+        "numbers": numbers.astype(np.int64),
+    }
+    return Sidecar(arrays, {"problems": [asdict(problem) for problem in problems]})
+
+
+def build_idx(files: RecordFiles) -> tuple[int, list[Problem]]:
+    """Write the ``.idx`` of a record file that has none, by following its records; keys count from 0.
+
+    Returns how many, and what was skipped.
+    """
+    problems: list[Problem] = []
+    entries = _scanned(files.records, problems)
+    write_idx(files.index, entries)
+    return len(entries), problems
+
+
+def read_classes(path: Path) -> int | None:
+    """The number of classes in ``property``; None where there is no such file.
+
+    Raises InputError where it is not ``classes,height,width``.
+    """
+    if not path.is_file():
+        return None
+    try:
+        classes, _, _ = (int(field) for field in path.read_text(encoding="utf-8").split(","))
+    except (ValueError, UnicodeDecodeError):
+        raise InputError(f"{printable(path)}: expected 'num_classes,height,width', for example 93431,112,112") from None
+    return classes
+
+
+def _scanned(path: Path, problems: list[Problem]) -> np.ndarray:
+    offsets = []
+    for position, (offset, reason) in enumerate(scan_offsets(path)):
+        if reason is None:
+            offsets.append(offset)
+        else:
+            problems.append(Problem(printable(path), f"#{position}", offset, reason))
+    entries = np.empty(len(offsets), ENTRY)
+    entries["offset"], entries["key"] = offsets, np.arange(len(offsets))
+    return entries
+
+
+def _listed_twice(entries: np.ndarray, labels: np.ndarray, name: str) -> list[Problem]:
+    """Images whose key another one before them has; their labels are taken away."""
+    keys = entries["key"]
+    if (keys[1:] > keys[:-1]).all():
+        return []
+    order = np.argsort(keys, kind="stable")
+    again = np.sort(order[1:][keys[order][1:] == keys[order][:-1]])
+    again = again[labels[again] != NOT_AN_IMAGE]
+    labels[again] = NOT_AN_IMAGE
+    return [Problem(name, str(keys[i]), int(entries["offset"][i]), "the .idx lists this key twice") for i in again.tolist()]
+
+
+class _Listed:
+    """Finds what an ``.idx`` leaves out: where a record ends, the next one should begin. Of a shuffled list nothing can be said."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.expected, self.is_ordered = name, 0, True
+        self.found: list[Problem] = []
+
+    def follow(self, offsets: np.ndarray, ends: np.ndarray) -> None:
+        """The next records of the list; 0 in ``ends`` where it is not known."""
+        expected = np.concatenate([np.array([self.expected], np.uint64), ends[:-1]])
+        self.expected = int(ends[-1])
+        self.is_ordered &= bool((offsets >= expected).all())
+        for i in np.flatnonzero((expected > 0) & (offsets > expected)).tolist():
+            missing = int(offsets[i] - expected[i])
+            self.found.append(
+                Problem(self.name, "", int(expected[i]), f"the .idx lists nothing of the {missing} bytes from here on")
+            )
+
+    def gaps(self, size: int) -> list[Problem]:
+        """All gaps in a file of this size, the one at its end too."""
+        self.follow(np.array([size], np.uint64), np.zeros(1, np.uint64))
+        return self.found if self.is_ordered else []

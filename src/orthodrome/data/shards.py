@@ -1,0 +1,261 @@
+"""Tar shards in the form of WebDataset, and plain tars of a folder of identities: indexed once, then read by position.
+
+Members that share a name up to the first dot of its last part form a sample: ``000017.jpg`` with its label in ``000017.cls`` (a number)
+or under ``label`` in ``000017.json``. Images without either belong to the identity their folder names: ``ada/0001.jpg``. Nothing is
+unpacked; hidden members (leading dot) are skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from orthodrome.data.decode import printable
+from orthodrome.data.encoded import EncodedReader, PositionedFile, contiguous_labels, names_of
+from orthodrome.data.folder import EXTENSIONS
+from orthodrome.data.problems import BUDGET, Place, Problem, check_budget
+from orthodrome.data.record_index import Progress
+from orthodrome.data.sidecar import Sidecar, load_or_make
+from orthodrome.types import InputError
+
+GZIP = b"\x1f\x8b"
+LABEL_ENDINGS = ("cls", "json")
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_LEADS_OUT = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
+_LARGEST_LABEL_FILE = 2**20
+
+
+@dataclass(frozen=True, eq=False)
+class ShardStore:
+    """Images in tar files: shard number, offset and size of each, (N,), and their names as one text with its N + 1 ends."""
+
+    files: tuple[PositionedFile, ...]
+    shards: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
+    names: np.ndarray
+    ends: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def key(self, index: int) -> str:
+        """The member's name; with the shard before it, where there are several."""
+        name = self.names[int(self.ends[index]) : int(self.ends[index + 1])].tobytes().decode()
+        return f"{printable(self._file(index).path.stem)}/{name}" if len(self.files) > 1 else name
+
+    def place(self, index: int) -> Place:
+        """File, and offset of the image in it."""
+        return Place(printable(self._file(index).path), int(self.offsets[index]))
+
+    def read(self, index: int) -> bytes:
+        """The bytes of the member."""
+        return self._file(index).read(int(self.offsets[index]), int(self.sizes[index]))
+
+    def _file(self, index: int) -> PositionedFile:
+        return self.files[int(self.shards[index])]
+
+
+def read_shards(path: str | Path, budget: float = BUDGET, progress: Progress | None = None) -> EncodedReader:
+    """Index tar files: one, a folder of them, or a pattern ``set/{000..012}.tar``; images in the order of shards and members.
+
+    Labels that are all numbers are classes by value (with the names in ``classes.txt``, where it is there), others by name.
+
+    Raises:
+        InputError: no shard, a shard that is missing, compressed or no tar; more than the share ``budget`` of the samples cannot be used.
+    """
+    paths = shard_paths(Path(path))
+    index = load_or_make(shard_sidecar(paths), paths, lambda: index_shards(paths, progress))
+    arrays, problems = index.arrays, tuple(Problem(**problem) for problem in index.meta["problems"])
+    check_budget(problems, len(arrays["labels"]) + len(problems), budget, printable(path))
+    files = tuple(map(PositionedFile, paths))
+    store = ShardStore(files, arrays["shards"], arrays["offsets"], arrays["sizes"], arrays["names"], arrays["ends"])
+    names = index.meta["class_names"] or names_of(arrays["numbers"], paths[0].parent)
+    return EncodedReader(store, arrays["labels"], names, problems)
+
+
+def shard_paths(path: Path) -> list[Path]:
+    """The tar files that a file, a folder or a pattern ``{000..012}`` means, in order."""
+    found = _RANGE.search(path.name)
+    if found:
+        first, last = found.groups()
+        numbers = range(int(first), int(last) + 1)
+        paths = [path.with_name(path.name.replace(found[0], f"{number:0{len(first)}d}")) for number in numbers]
+    else:
+        paths = sorted(path.glob("*.tar")) if path.is_dir() else [path]
+    missing = [shard for shard in paths if not shard.is_file()]
+    if missing or not paths:
+        raise InputError(f"{printable(missing[0] if missing else path)}: no such shard; expected tar files")
+    return paths
+
+
+def shard_sidecar(paths: Sequence[Path]) -> Path:
+    """Where the index of these shards is kept beside them."""
+    name = paths[0].stem if len(paths) == 1 else f"{paths[0].stem}-{paths[-1].stem}"
+    return paths[0].with_name(f"{name}.tar.index")
+
+
+def index_shards(paths: Sequence[Path], progress: Progress | None = None) -> Sidecar:
+    """Find the images of shards and their labels; what cannot be used is listed in ``meta["problems"]``."""
+    found = _Found()
+    for number, path in enumerate(paths):
+        for sample in _samples(path, found.problems):
+            found.add(number, path, sample)
+        if progress:
+            progress(number + 1, len(paths))
+    return found.sidecar()
+
+
+@dataclass
+class _Sample:
+    """Members of one sample: the image, and the texts of ``.cls`` and ``.json``."""
+
+    key: str
+    images: list[tarfile.TarInfo] = field(default_factory=list)
+    texts: dict[str, bytes] = field(default_factory=dict)
+
+
+def _samples(path: Path, problems: list[Problem]) -> Iterator[_Sample]:
+    """Neighbouring members of the same key, in order."""
+    sample: _Sample | None = None
+    for member, content in _members(path, problems):
+        folder, name = PurePosixPath(member.name).parent, PurePosixPath(member.name).name
+        stem, _, ending = name.partition(".")
+        key = str(folder / stem)
+        if sample is None or sample.key != key:
+            if sample:
+                yield sample
+            sample = _Sample(key)
+        if content is not None:
+            sample.texts[ending.lower()] = content
+        elif PurePosixPath(member.name).suffix.lower() in EXTENSIONS:
+            sample.images.append(member)
+    if sample:
+        yield sample
+
+
+def _members(path: Path, problems: list[Problem]) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
+    """Regular files of a tar with harmless names; with their content where it is a label."""
+    size = path.stat().st_size
+    try:
+        with tarfile.open(path, "r:", errors="surrogateescape") as archive:
+            for member in archive:
+                archive.members = []  # type: ignore[attr-defined]  # else all of them are kept
+                reason = _refusal(member)
+                if member.isfile() and member.offset_data + member.size > size:
+                    problems.append(
+                        Problem(printable(path), printable(member.name), member.offset, "the archive ends inside this member")
+                    )
+                    return
+                if reason:
+                    problems.append(Problem(printable(path), printable(member.name), member.offset, reason))
+                elif member.isfile() and not PurePosixPath(member.name).name.startswith("."):
+                    is_label = member.name.rpartition(".")[2].lower() in LABEL_ENDINGS and member.size <= _LARGEST_LABEL_FILE
+                    file = archive.extractfile(member) if is_label else None
+                    yield member, file.read() if file else None
+            if archive.offset + tarfile.BLOCKSIZE > size:
+                problems.append(Problem(printable(path), "", size, "the archive has no end mark; members may be missing"))
+    except tarfile.ReadError as error:
+        problems.append(Problem(printable(path), "", None, _damage(path, error)))
+    except OSError as error:
+        raise InputError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
+
+
+def _damage(path: Path, error: tarfile.ReadError) -> str:
+    """What to note of a tar that cannot be read on; what was never one is refused."""
+    with path.open("rb") as file:
+        begins = file.read(262)
+    if begins[257:] == b"ustar":
+        return f"the archive ends early or is damaged: {error}"
+    hint = "; it is compressed: unpack it first (gunzip), since a compressed tar has no random access"
+    raise InputError(f"{printable(path)}: not a tar file{hint if begins[:2] == GZIP else ''}") from None
+
+
+def _refusal(member: tarfile.TarInfo) -> str | None:
+    if member.issym() or member.islnk():
+        return f"a link to {printable(member.linkname)}; expected a file"
+    if _LEADS_OUT.search(member.name):
+        return "the name points out of the archive"
+    return None
+
+
+class _Found:
+    """Collects images, labels and problems."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, int, int]] = []
+        self.names: list[bytes] = []
+        self.labels: list[str | int] = []
+        self.problems: list[Problem] = []
+
+    def add(self, number: int, path: Path, sample: _Sample) -> None:
+        """One image with the label beside it; or images that are labelled by their folder."""
+        label, reason = _label(sample)
+        if sample.texts and len(sample.images) > 1:
+            reason = f"{len(sample.images)} images of one key; expected one"
+        for image in sample.images:
+            if reason:
+                self.problems.append(Problem(printable(path), printable(image.name), image.offset_data, reason))
+            else:
+                self.rows.append((number, image.offset_data, image.size))
+                self.names.append(printable(image.name).encode())
+                self.labels.append(label)
+
+    def sidecar(self) -> Sidecar:
+        """Everything as arrays."""
+        rows = np.array(self.rows, np.int64).reshape(-1, 3)
+        class_names: list[str] | None = None
+        if all(isinstance(label, int) for label in self.labels):
+            given = np.array(self.labels, np.int64)
+        else:
+            names, given = np.unique(np.array(list(map(str, self.labels))), return_inverse=True)
+            class_names = names.tolist()
+        labels, numbers = contiguous_labels(given)
+        ends = np.concatenate([[0], np.cumsum([len(name) for name in self.names], dtype=np.int64)]).astype(np.uint64)
+        arrays: dict[str, np.ndarray] = {
+            "shards": rows[:, 0].astype(np.uint32),
+            "offsets": rows[:, 1].astype(np.uint64),
+            "sizes": rows[:, 2].astype(np.uint32),
+            "labels": labels,
+            "numbers": numbers.astype(np.int64),
+            "names": np.frombuffer(b"".join(self.names), np.uint8),
+            "ends": ends,
+        }
+        return Sidecar(arrays, {"problems": [asdict(problem) for problem in self.problems], "class_names": class_names})
+
+
+def _label(sample: _Sample) -> tuple[str | int, str | None]:
+    """The label of a sample, a number or a name, and why it has none."""
+    if "cls" in sample.texts:
+        text = sample.texts["cls"].decode("utf-8", "replace").strip()
+        return (
+            _number(int(text), ".cls") if text.isdecimal() else ("", f"label {text!r} in the .cls; expected a whole number ≥ 0")
+        )
+    if "json" in sample.texts:
+        return _json_label(sample.texts["json"])
+    folder = PurePosixPath(sample.key).parent.name
+    return printable(
+        folder
+    ), None if folder else "no label: expected a .cls or a .json beside the image, or a folder that names the identity"
+
+
+def _json_label(content: bytes) -> tuple[str | int, str | None]:
+    try:
+        label = json.loads(content)["label"]
+    except (ValueError, KeyError, TypeError):
+        return "", 'the .json is no object with a "label"'
+    if isinstance(label, int) and not isinstance(label, bool):
+        return _number(label, ".json")
+    return label, None if isinstance(
+        label, str
+    ) and label else f"label {label!r} in the .json; expected a whole number ≥ 0 or a name"
+
+
+def _number(label: int, where: str) -> tuple[int, str | None]:
+    return label, None if 0 <= label < 2**63 else f"label {label} in the {where}; expected a whole number ≥ 0"

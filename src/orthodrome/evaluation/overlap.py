@@ -1,0 +1,79 @@
+"""Overlap audit: are people of the test among those of the training? By name where there are names, by nearest embeddings where not."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from orthodrome.evaluation.listed import without_suffix
+from orthodrome.evaluation.scores import unit_vectors
+from orthodrome.evaluation.templates import pool
+from orthodrome.types import EmbeddingSet, InputError
+
+NEAREST = 20
+"""How many of the nearest pairs of people an audit by embeddings lists."""
+
+_NUMBER = re.compile(r"_\d{4}$")
+
+
+def people_of(embeddings: EmbeddingSet) -> tuple[str, ...]:
+    """The person of each embedding (N,), as its id names it: the folder it lies in, or a file name without LFW's ``_0001``."""
+    stems = [without_suffix(identifier) for identifier in embeddings.ids]
+    return tuple(stem.split("/")[-2] if "/" in stem else _NUMBER.sub("", stem) for stem in stems)
+
+
+def overlap_by_name(train: Iterable[str], test: Iterable[str]) -> dict[str, Any]:
+    """The people of both sets whose names agree without regard to case, accents, blanks, underscores, dots and dashes.
+
+    Result, in plain JSON: ``method``, ``pairs`` of ``train`` and ``test`` names, ``text``.
+    """
+    trained = {_plain(name): name for name in train}
+    tested = dict.fromkeys(test)
+    pairs = [{"train": trained[_plain(name)], "test": name} for name in tested if _plain(name) in trained]
+    text = f"{len(pairs)} of {len(tested):,} test people have the name of one of {len(trained):,} training people"
+    return {"method": "by name", "pairs": pairs, "text": text}
+
+
+def overlap_by_embedding(
+    train: EmbeddingSet, test: EmbeddingSet, threshold: float | None = None, listed: int = NEAREST
+) -> dict[str, Any]:
+    """The test people whose nearest training person scores at or above ``threshold`` (None: only the nearest ones); the nearest pairs,
+    best first, to look at.
+
+    Each person is the mean of their unit embeddings. A threshold finds the people a model takes for one another, which are more than
+    those who are: the pairs have to be looked at. Result as `overlap_by_name`, each pair with its ``score``. Raises InputError where a
+    set has no labels, or both are not from one model (dimensions differ).
+    """
+    from orthodrome.evaluation.streaming import top_k  # imports torch
+
+    names, vectors = zip(*(_templates(side, what) for side, what in ((train, "training"), (test, "test"))), strict=True)
+    nearest = top_k(vectors[1], vectors[0], 1)
+    scores, rows = nearest.scores[:, 0], nearest.rows[:, 0]
+    order = np.argsort(-scores, kind="stable")
+    near = 0 if threshold is None else int((scores >= np.float32(threshold)).sum())
+    shown = order[: max(near, listed)].tolist()
+    pairs = [{"train": names[0][rows[i]], "test": names[1][i], "score": float(scores[i])} for i in shown]
+    sizes = f"{len(names[1]):,} test and {len(names[0]):,} training people"
+    found = "" if threshold is None else f"{near} test people score at or above {threshold:.4f} with a training one; "
+    text = f"{sizes}: {found}nearest are {pairs[0]['test']} and {pairs[0]['train']}, {pairs[0]['score']:.4f}"
+    return {"method": "by nearest embeddings (means of unit embeddings)", "pairs": pairs, "text": text}
+
+
+def _templates(embeddings: EmbeddingSet, what: str) -> tuple[list[str], np.ndarray]:
+    people = people_of(embeddings)
+    named = (embeddings.labels < 0).any()
+    labels = np.unique(np.array(people), return_inverse=True)[1] if named else embeddings.labels
+    if not len(labels):
+        raise InputError(f"the {what} set has no embeddings")
+    _, vectors = pool(unit_vectors(embeddings.vectors, embeddings.ids), labels)
+    first = np.unique(labels, return_index=True)[1]
+    return [people[row] for row in first.tolist()], vectors
+
+
+def _plain(name: str) -> str:
+    letters = unicodedata.normalize("NFKD", name).casefold()
+    return "".join(letter for letter in letters if letter.isalnum())

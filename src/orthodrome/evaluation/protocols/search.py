@@ -1,0 +1,140 @@
+"""Identification protocols: lists of probes and a gallery; TinyFace; and the scale of Trillion Pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orthodrome.evaluation.identification import CONVENTIONS, FPIRS, RANKS, identification_of, possible_fpirs, rates
+from orthodrome.evaluation.listed import SUFFIXES, without_suffix
+from orthodrome.evaluation.matlab import load_matlab, matlab_strings
+from orthodrome.evaluation.outcome import Outcome, Result
+from orthodrome.evaluation.protocols.search_lists import Listed, SearchLists, SearchSides, read_search_lists, search_sides
+from orthodrome.evaluation.resolution import possible_fars
+from orthodrome.evaluation.searches import Searches, matching_rows, search_all
+from orthodrome.types import EmbeddingSet, InputError, PathLike, Report
+
+TRILLION_FAR = 1e-9
+TRILLION_FPIR = 1e-3
+TINYFACE_RANKS = (1, 5, 20)
+
+
+def identify(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
+    """CMC and open set of the listed probes against gallery and distractors, and rank 1 at a growing number of distractors."""
+    sides = search_sides(embeddings, lists)
+    metrics = _search(sides, RANKS, FPIRS)
+    return Outcome(Report("identification", "identification", metrics, {}, _notes(metrics)))
+
+
+def identify_tinyface(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
+    """TinyFace: ranks 1, 5 and 20 among the gallery and all distractors, and without them as a variant."""
+    sides = search_sides(embeddings, lists)
+    metrics = _search(sides, TINYFACE_RANKS, ())
+    alone = _search(replace(sides, distractors=sides.distractors[:0]), TINYFACE_RANKS, ())
+    title = f"TinyFace identification, {len(lists.distractors):,} distractors"
+    return Outcome(Report("tinyface", title, {**metrics, "variants": {"without distractors": alone}}, {}, _notes(metrics)))
+
+
+def identify_at_scale(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
+    """Trillion-Pairs-style: TPIR at FPIR 10⁻³, and TAR of all probes × all gallery at FAR 10⁻⁹, or at the lowest that can be resolved."""
+    from orthodrome.evaluation.streaming import compare_all  # imports torch
+
+    sides = search_sides(embeddings, lists)
+    metrics = _search(sides, (1,), (TRILLION_FPIR,))
+    gallery = np.concatenate([sides.gallery, sides.distractors])
+    labels = np.append(sides.gallery_labels, np.full(len(sides.distractors), -1))
+    impostors = len(labels) * len(sides.probes) - len(matching_rows(sides.probe_labels, labels)[0])
+    fars = (TRILLION_FAR,) if TRILLION_FAR * impostors >= 1 else possible_fars(impostors)[-1:]
+    rows = compare_all(sides.probes, sides.probe_labels, gallery, labels, fars).rows if fars else ()
+    metrics["tar_at_far"] = [{**asdict(row), "achieved": row.achieved} for row in rows]
+    metrics["counts"] = {"genuine": len(labels) * len(sides.probes) - impostors, "impostor": impostors}
+    note = f"FAR {TRILLION_FAR:g} needs 10⁹ impostor comparisons; these lists make {impostors:,}."
+    title = "Trillion-Pairs-style identification and verification"
+    return Outcome(Report("trillion-pairs", title, metrics, {}, (*_notes(metrics), note)))
+
+
+def read_tinyface(path: PathLike) -> SearchLists:
+    """TinyFace's ``Testing_Set``: ``gallery_match_img_ID_pairs.mat`` (``gallery_set``, ``gallery_ids``),
+    ``probe_img_ID_pairs.mat`` (``probe_set``, ``probe_ids``) and the folder ``Gallery_Distractor``; or a folder as `read_search_lists`
+    takes it. Ids: ``Probe/…``, ``Gallery_Match/…``, ``Gallery_Distractor/…``.
+
+    The names in the files were checked against public readers of them. Needs scipy.
+    """
+    folder = Path(path) / "Testing_Set" if (Path(path) / "Testing_Set").is_dir() else Path(path)
+    if (folder / "probes.txt").is_file():
+        return read_search_lists(folder)
+    probes = _tinyface_list(folder / "probe_img_ID_pairs.mat", "probe_set", "probe_ids", "Probe")
+    gallery = _tinyface_list(folder / "gallery_match_img_ID_pairs.mat", "gallery_set", "gallery_ids", "Gallery_Match")
+    strangers = folder / "Gallery_Distractor"
+    if not strangers.is_dir():
+        raise InputError(f"{strangers}: no such folder; TinyFace's distractors are the images in it")
+    ids = tuple(f"{strangers.name}/{file.stem}" for file in sorted(strangers.iterdir()) if file.suffix in SUFFIXES)
+    return SearchLists(probes, gallery, Listed(ids, ("",) * len(ids), str(strangers)))
+
+
+def growing_sizes(distractors: int) -> tuple[int, ...]:
+    """10, 100, … as far as there are distractors, and all of them."""
+    return tuple(dict.fromkeys([*(10**power for power in range(1, len(str(distractors)))), distractors])) if distractors else ()
+
+
+def _search(sides: SearchSides, ranks: Sequence[int], fpirs: Sequence[float]) -> dict[str, Any]:
+    """Metrics of one search of all probes in gallery and distractors."""
+    gallery = np.concatenate([sides.gallery, sides.distractors])
+    labels = np.append(sides.gallery_labels, np.full(len(sides.distractors), -1))
+    searches = search_all(sides.probes, sides.probe_labels, gallery, labels, sides.failures)
+    resolved = possible_fpirs(fpirs, len(searches.stranger_scores))
+    report = identification_of(searches, ranks=[rank for rank in ranks if rank <= len(gallery)], fpirs=resolved)
+    metrics = report.metrics()
+    metrics["rank_by_distractors"] = _by_distractors(sides, searches)
+    left_out = [f"{fpir:g}" for fpir in fpirs if fpir not in resolved]
+    if left_out and len(searches.stranger_scores):
+        metrics["unresolved"] = (
+            f"FPIR {', '.join(left_out)}: more non-mated searches are needed than {len(searches.stranger_scores):,}"
+        )
+    return metrics
+
+
+def _notes(metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    """The conventions, and what could not be resolved."""
+    return (*CONVENTIONS, *((f"{metrics['unresolved']}.",) if "unresolved" in metrics else ()))
+
+
+def _by_distractors(sides: SearchSides, searches: Searches) -> list[dict[str, Any]]:
+    """Rank 1 among the gallery and the first 10, 100, … distractors of their list, in one pass over them."""
+    from orthodrome.evaluation.streaming import count_at_or_above  # imports torch
+
+    sizes = growing_sizes(len(sides.distractors))
+    if not sizes:
+        return []
+    mated = np.isin(sides.probe_labels, sides.gallery_labels)
+    counts = count_at_or_above(sides.probes[mated], searches.mate_scores, sides.distractors, sizes)
+    ahead = searches.ahead[:, None] - counts[:, -1:] + counts
+    hits = np.concatenate([ahead == 0, np.zeros((searches.failures, len(sizes)), dtype=bool)])
+    return distractor_rows(sizes, hits, searches.people())
+
+
+def distractor_rows(sizes: Sequence[int], hits: np.ndarray, people: np.ndarray) -> list[dict[str, Any]]:
+    """The metric ``rank_by_distractors`` from ``hits`` bool (N, sizes) of the searches of ``people`` (N,)."""
+    return [
+        {
+            "distractors": size,
+            "rate": rate,
+            "hits": count,
+            "searches": total,
+            "interval": asdict(spread or interval),
+        }
+        for size, (rate, count, total, interval, spread) in zip(sizes, rates(hits, people), strict=True)
+    ]
+
+
+def _tinyface_list(path: Path, images: str, people: str, folder: str) -> Listed:
+    content = load_matlab(path, (images, people))
+    ids = tuple(f"{folder}/{without_suffix(name)}" for name in matlab_strings(content[images]))
+    labels = tuple(str(int(label)) for label in np.asarray(content[people]).ravel())
+    if len(ids) != len(labels):
+        raise InputError(f"{path}: {len(ids)} images but {len(labels)} people")
+    return Listed(ids, labels, str(path))

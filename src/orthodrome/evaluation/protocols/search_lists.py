@@ -1,0 +1,149 @@
+"""Lists of an identification test: who searches, who is enrolled, and strangers that fill the gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from orthodrome.evaluation.listed import find_images, match_rows, text_lines, without_suffix
+from orthodrome.types import EmbeddingSet, InputError, PathLike
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Images with their people, in the order of their list: ``ids`` are paths without suffix; ``people`` names, empty for strangers."""
+
+    ids: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
+    source: str = ""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def without(self, left_out: frozenset[str]) -> Listed:
+        """The images whose ids are not among ``left_out``."""
+        kept = [pair for pair in zip(self.ids, self.people, strict=True) if pair[0] not in left_out]
+        ids, people = zip(*kept, strict=True) if kept else ((), ())
+        return Listed(tuple(ids), tuple(people), self.source)
+
+
+@dataclass(frozen=True)
+class SearchLists:
+    """``probes`` search in ``gallery`` and ``distractors``; ``failed`` are the images that could not be enrolled."""
+
+    probes: Listed
+    gallery: Listed
+    distractors: Listed = field(default_factory=Listed)
+    failed: frozenset[str] = frozenset()
+
+    def where(self, identifier: str) -> str:
+        """The list that names an image, and its place in it."""
+        for part in (self.probes, self.gallery, self.distractors):
+            if identifier in part.ids:
+                return f"{part.source}:{part.ids.index(identifier) + 1}"
+        return "the lists"
+
+
+def read_search_lists(path: PathLike) -> SearchLists:
+    """A folder with ``probes.txt`` and ``gallery.txt``, lines ``path person``; and, where there are any, ``distractors.txt``, lines
+    ``path``, and ``failures.txt``, the listed paths that could not be enrolled (no face found).
+
+    Raises InputError for a file that is missing, a malformed line, an image that one list names twice, and a failure no list names.
+    """
+    folder = Path(path)
+    probes, gallery = (read_people(folder / name) for name in ("probes.txt", "gallery.txt"))
+    distractors = read_strangers(folder / "distractors.txt") if (folder / "distractors.txt").is_file() else Listed()
+    lists = SearchLists(probes, gallery, distractors)
+    if not (folder / "failures.txt").is_file():
+        return lists
+    failed = read_strangers(folder / "failures.txt")
+    known = {*probes.ids, *gallery.ids, *distractors.ids}
+    for number, identifier in enumerate(failed.ids, start=1):
+        if identifier not in known:
+            raise InputError(f"{failed.source}:{number}: {identifier!r} is in none of the lists")
+    return SearchLists(probes, gallery, distractors, frozenset(failed.ids))
+
+
+def read_people(path: PathLike) -> Listed:
+    """Lines ``path person``; the person is what stands after the last blank or tab."""
+    ids, people = [], []
+    for number, line in enumerate(text_lines(path, "list of images and people"), start=1):
+        fields = line.rsplit(maxsplit=1)
+        if len(fields) != 2:
+            raise InputError(f"{path}:{number}: expected 'path person'; got {line!r}")
+        ids.append(without_suffix(fields[0].strip()))
+        people.append(fields[1])
+    return _unique(Listed(tuple(ids), tuple(people), str(path)))
+
+
+def read_strangers(path: PathLike) -> Listed:
+    """Lines ``path``."""
+    ids = tuple(without_suffix(line.strip()) for line in text_lines(path, "list of images"))
+    return _unique(Listed(ids, ("",) * len(ids), str(path)))
+
+
+def search_images(lists: SearchLists, root: PathLike) -> dict[str, Path]:
+    """The files of all listed images that could be enrolled; see `orthodrome.evaluation.listed.find_images`."""
+    return find_images(enrolled_ids(lists), root, lists.where)
+
+
+def enrolled_ids(lists: SearchLists) -> list[str]:
+    """The distinct images that have embeddings, probes first."""
+    listed = dict.fromkeys((*lists.probes.ids, *lists.gallery.ids, *lists.distractors.ids))
+    return [identifier for identifier in listed if identifier not in lists.failed]
+
+
+@dataclass(frozen=True, eq=False)
+class SearchSides:
+    """Vectors and integer labels of probes, gallery and distractors, and the mated searches that failures to enrol took away."""
+
+    probes: np.ndarray
+    probe_labels: np.ndarray
+    gallery: np.ndarray
+    gallery_labels: np.ndarray
+    distractors: np.ndarray
+    failures: int
+
+
+def search_sides(embeddings: EmbeddingSet, lists: SearchLists) -> SearchSides:
+    """The listed images' embeddings, people as numbers.
+
+    A mated search fails where the probe was not enrolled, or none of its person's gallery images was. Raises InputError where a listed
+    image has no embedding, unless it is among the failures.
+    """
+    names = sorted({*lists.probes.people, *lists.gallery.people})
+    code = {name: number for number, name in enumerate(names)}
+    probes, gallery, distractors = (part.without(lists.failed) for part in (lists.probes, lists.gallery, lists.distractors))
+    listed, enrolled = set(lists.gallery.people), set(gallery.people)
+    lost = [person in listed and person not in enrolled for person in probes.people]
+    failures = sum(lost) + sum(
+        identifier in lists.failed and person in listed
+        for identifier, person in zip(lists.probes.ids, lists.probes.people, strict=True)
+    )
+    searching = np.flatnonzero(~np.array(lost, dtype=bool))
+    vectors = [_vectors(embeddings, part, lists) for part in (probes, gallery, distractors)]
+    labels = [np.array([code[person] for person in part.people], dtype=np.int64) for part in (probes, gallery)]
+    return SearchSides(vectors[0][searching], labels[0][searching], vectors[1], labels[1], vectors[2], failures)
+
+
+def _vectors(embeddings: EmbeddingSet, part: Listed, lists: SearchLists) -> np.ndarray:
+    return embeddings.vectors[match_rows(embeddings, part.ids, lists.where)]
+
+
+def _unique(listed: Listed) -> Listed:
+    repeated = _first_repeated(listed.ids)
+    if repeated is not None:
+        raise InputError(f"{listed.source}:{repeated + 1}: the image {listed.ids[repeated]!r} is listed twice")
+    return listed
+
+
+def _first_repeated(ids: Sequence[str]) -> int | None:
+    seen: set[str] = set()
+    for position, identifier in enumerate(ids):
+        if identifier in seen:
+            return position
+        seen.add(identifier)
+    return None

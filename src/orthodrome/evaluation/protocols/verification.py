@@ -1,0 +1,67 @@
+"""k-fold verification of lists of pairs: LFW, CFP, AgeDB-30, CALFW, CPLFW and any list of those forms."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from orthodrome.evaluation.conventions import CONVENTIONS
+from orthodrome.evaluation.outcome import Outcome, Result
+from orthodrome.evaluation.pairs import Pairs, match_embeddings
+from orthodrome.evaluation.resolution import possible_fars
+from orthodrome.evaluation.roc import roc_summary
+from orthodrome.evaluation.scores import scores_of_rows, unit_vectors
+from orthodrome.evaluation.verification import BY_PAIR, VerificationReport, verification_from_embeddings
+from orthodrome.types import EmbeddingSet, Report
+
+OWN = "orthodrome"
+CONVENTION_OPTION = {"convention": (OWN, *CONVENTIONS.names())}
+
+
+def verify_pairs(embeddings: EmbeddingSet, pairs: Pairs, *, protocol: str, title: str, convention: str = OWN) -> Result:
+    """`verification_from_embeddings`, with a note on pairs that are listed twice, and what ``convention`` would print besides."""
+    report = verification_from_embeddings(embeddings, pairs, protocol, title)
+    report = replace(report, notes=(*report.notes, *repeated_note(pairs)))
+    return under_convention(report, pairs.same, convention)
+
+
+def verify_in_order(embeddings: EmbeddingSet, pairs: Pairs, *, protocol: str, title: str, convention: str = OWN) -> Result:
+    """`verify_pairs` of a list whose folds were cut by position, which may leave one kind of pair in a fold: then EER and TAR@FAR alone."""
+    kinds = {(fold, same) for fold, same in zip(pairs.folds.tolist(), pairs.same.tolist(), strict=True)}
+    if all((fold, same) in kinds for fold in np.unique(pairs.folds).tolist() for same in (True, False)):
+        return verify_pairs(embeddings, pairs, protocol=protocol, title=title, convention=convention)
+    units = unit_vectors(embeddings.vectors, embeddings.ids)
+    scores = scores_of_rows(units, units, *match_embeddings(embeddings, pairs))
+    genuine, impostor = scores[pairs.same], scores[~pairs.same]
+    eer, rows = roc_summary(genuine, impostor, possible_fars(len(impostor)))
+    metrics = {
+        "eer": asdict(eer),
+        "tar_at_far": [{**asdict(row), "achieved": row.achieved} for row in rows],
+        "counts": {"genuine": len(genuine), "impostor": len(impostor)},
+    }
+    note = "No k-fold accuracy: cut into folds in the order of the list, a fold has pairs of one kind only."
+    return Outcome(Report(protocol, title, metrics, {"genuine": genuine, "impostor": impostor}, (note, BY_PAIR)))
+
+
+def under_convention(report: VerificationReport, same: np.ndarray, convention: str) -> Result:
+    """The report as it is, or with ``metrics["compatibility"]``: what another toolkit prints for these pairs in their order."""
+    if convention == OWN:
+        return report
+    scores = np.empty(len(same), dtype=report.genuine.dtype)
+    scores[same], scores[~same] = report.genuine, report.impostor
+    found: dict[str, Any] = CONVENTIONS.get(convention)(scores, same, len(report.folds))
+    plain = report.to_report()
+    return Outcome(replace(plain, metrics={**plain.metrics, "compatibility": found}, notes=(*plain.notes, found["text"])))
+
+
+def repeated_note(pairs: Pairs) -> tuple[str, ...]:
+    """Empty, or a note that some pairs are listed more than once; each counts as often as it is listed."""
+    repeated = pairs.repeated()
+    if not repeated:
+        return ()
+    first, again = repeated[0]
+    return (
+        f"{len(repeated)} pairs are listed again and count again, the first of them in lines {first} and {again} of {pairs.source}.",
+    )

@@ -1,0 +1,97 @@
+"""``orthodrome compare-all`` on files: what it prints and writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orthodrome.evaluation import pair_scores, tar_at_far
+from orthodrome.pipeline import save_embeddings
+from orthodrome.pipeline.matching import SideFiles, load_sides
+from orthodrome.types import EmbeddingSet, InputError
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> EmbeddingSet:
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(20), 6)
+    vectors = (generator.normal(size=(20, 12))[labels] + generator.normal(size=(120, 12))).astype(np.float32)
+    return EmbeddingSet(vectors, labels, tuple(map(str, range(120))))
+
+
+def test_one_set(run_cli: Run, faces: EmbeddingSet, tmp_path: Path) -> None:
+    save_embeddings(faces, tmp_path / "faces.npz")
+    code, out, err = run_cli(
+        "compare-all", tmp_path / "faces.npz", "--far", "1e-2", "--roc", "--resamples", "50", "--out", tmp_path / "report"
+    )
+    assert code == 0, err
+    assert "7,140 comparisons; at most" in err
+    assert "EER" in out
+    every = pair_scores(faces.vectors, faces.labels)
+    (expected,) = tar_at_far(every.scores[every.same], every.scores[~every.same], (0.01,))
+    metrics = json.loads((tmp_path / "report" / "report.json").read_text())["metrics"]
+    assert metrics["tar_at_far"][0]["threshold"] == expected.threshold
+    assert metrics["tar_at_far"][0]["accepted_genuine"] == expected.accepted_genuine
+    assert (tmp_path / "report" / "roc.png").exists()
+
+
+def test_two_mapped_sides_with_names_and_groups(run_cli: Run, faces: EmbeddingSet, tmp_path: Path) -> None:
+    for name, rows in (("probes", slice(0, 120, 2)), ("gallery", slice(1, 120, 2))):
+        np.save(tmp_path / f"{name}.npy", faces.vectors[rows])
+        (tmp_path / f"{name}.txt").write_text("".join(f"person {label}\n" for label in faces.labels[rows]))
+        (tmp_path / f"{name}-video.txt").write_text("".join(f"{label % 3 - 1}\n" for label in faces.labels[rows]))
+    arguments = [
+        *("compare-all", tmp_path / "probes.npy", tmp_path / "gallery.npy", "--out", tmp_path / "report", "--resamples", "0"),
+        *("--labels", tmp_path / "probes.txt", "--gallery-labels", tmp_path / "gallery.txt"),
+        *("--groups", tmp_path / "probes-video.txt", "--gallery-groups", tmp_path / "gallery-video.txt"),
+    ]
+    code, _, err = run_cli(*arguments)
+    assert code == 0, err
+    counts = json.loads((tmp_path / "report" / "report.json").read_text())["metrics"]["counts"]
+    videos = faces.labels % 3 - 1
+    probes, gallery = slice(0, 120, 2), slice(1, 120, 2)
+    excluded = (videos[probes, None] == videos[gallery]) & (videos[probes, None] >= 0)
+    genuine = (faces.labels[probes, None] == faces.labels[gallery]) & ~excluded
+    assert counts == {"genuine": genuine.sum(), "impostor": 3600 - excluded.sum() - genuine.sum(), "excluded": excluded.sum()}
+
+
+def test_names_mean_the_same_on_both_sides(faces: EmbeddingSet, tmp_path: Path) -> None:
+    for name, lines in (("a", ["carol", "ada", "-1"]), ("b", ["bob", "carol", "ada"])):
+        np.save(tmp_path / f"{name}.npy", faces.vectors[:3])
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    first, second = load_sides([SideFiles(tmp_path / f"{name}.npy", tmp_path / f"{name}.txt") for name in "ab"])
+    assert isinstance(first.vectors, np.memmap)
+    assert first.labels[0] == second.labels[1]
+    assert first.labels[1] == second.labels[2]
+    assert first.labels[2] == -1
+    assert second.labels[0] not in first.labels
+
+
+def test_bad_sides(faces: EmbeddingSet, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", faces.vectors[:3])
+    save_embeddings(faces, tmp_path / "b.npz")
+    (tmp_path / "a.txt").write_text("ada\nbob\ncarol\n")
+    (tmp_path / "short.txt").write_text("ada\n")
+    (tmp_path / "broken.npy").write_bytes(b"no array")
+    with pytest.raises(InputError, match="no labels in it"):
+        load_sides([SideFiles(tmp_path / "a.npy")])
+    with pytest.raises(InputError, match="for both sides or for neither"):
+        load_sides([SideFiles(tmp_path / "a.npy", tmp_path / "a.txt"), SideFiles(tmp_path / "b.npz")])
+    with pytest.raises(InputError, match="expected 3 lines"):
+        load_sides([SideFiles(tmp_path / "a.npy", tmp_path / "short.txt")])
+    with pytest.raises(InputError, match="cannot be read as an array"):
+        load_sides([SideFiles(tmp_path / "broken.npy", tmp_path / "a.txt")])
+
+
+def test_a_far_that_is_none_is_one_line(run_cli: Run, faces: EmbeddingSet, tmp_path: Path) -> None:
+    save_embeddings(faces, tmp_path / "faces.npz")
+    code, _, err = run_cli("compare-all", tmp_path / "faces.npz", "--far", "one", "--out", tmp_path / "report")
+    assert code == 1
+    assert "FAR must be a number in (0, 1]; got 'one'" in err
+    assert not (tmp_path / "report").exists()

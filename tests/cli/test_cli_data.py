@@ -1,0 +1,126 @@
+"""``orthodrome data`` as a user types it, and ``orthodrome train`` on what it makes."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from orthodrome.data import read_verification_set
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def faces(small_faces: Path, tmp_path: Path) -> Path:
+    """A copy of the small faces that may be spoilt."""
+    import shutil
+
+    return shutil.copytree(small_faces, tmp_path / "faces")
+
+
+def test_inspect(run_cli: Run, faces: Path, tmp_path: Path) -> None:
+    code, printed, _ = run_cli(
+        "data", "inspect", faces, "-o", tmp_path / "found.json", "--mean-faces", tmp_path / "mean.png", "--workers", 0
+    )
+    assert code == 0
+    assert "people                     6" in printed
+    assert json.loads((tmp_path / "found.json").read_text())["images"] == 36
+    assert Image.open(tmp_path / "mean.png").size == (6 * 64, 64)
+    code, printed, _ = run_cli("data", "inspect", faces, "--images", 10, "--workers", 0)
+    assert (code, "images                     10 " in printed) == (0, True)
+
+
+def test_verify_then_train_without_the_bad_one(run_cli: Run, faces: Path, tiny_recipe_file: Path, tmp_path: Path) -> None:
+    assert run_cli("data", "verify", faces, "--workers", 0, "--checksums", tmp_path / "sums")[0] == 0
+    (faces / "person_2" / "person_2_0003.png").write_bytes(b"\x89PNG\r\n\x1a\n and nothing more")
+    code, printed, _ = run_cli("data", "verify", faces, "--workers", 2, "--against", tmp_path / "sums")
+    assert code == 1
+    assert "unusable: " in printed
+    assert "person_2/person_2_0003.png: " in printed
+    assert "changed:  person_2/person_2_0003.png" in printed
+    assert "36 items: 1 unusable, 0 odd" in printed
+    assert run_cli("data", "verify", faces, "--budget", 0.05)[0] == 0
+
+    train = ("train", "--recipe", tiny_recipe_file, "--data", faces, "--set", "schedule.epochs=1")
+    code, _, error = run_cli(*train, "--out", tmp_path / "refused")
+    assert code == 1
+    assert "1 of 36 items cannot be used, more than the 0.10%" in error
+    code, _, error = run_cli(*train, "--out", tmp_path / "run", "--set", "data.quarantine=0.05")
+    assert code == 0
+    assert "35 images of 6 people (5 to 6 per person, median 6); 1 left out, first: " in error
+
+
+def test_convert_train_embed(run_cli: Run, faces: Path, tiny_recipe_file: Path, tmp_path: Path) -> None:
+    for form in ("rec", "webdataset"):
+        code, printed, _ = run_cli("data", "convert", faces, tmp_path / form, "--to", form, "--per-file", 10)
+        assert (code, "36 images of 6 people" in printed) == (0, True)
+        train = ("train", "--recipe", tiny_recipe_file, "--data", tmp_path / form, "--out", tmp_path / f"run-{form}")
+        assert run_cli(*train)[0] == 0
+    logs = [(tmp_path / f"run-{form}" / "log.jsonl").read_text() for form in ("rec", "webdataset")]
+    losses = [[json.loads(line).get("loss") for line in log.splitlines()] for log in logs]
+    assert losses[0] == losses[1]
+    assert run_cli("train", "--resume", tmp_path / "run-rec")[0] == 0
+    code, printed, _ = run_cli("embed", tmp_path / "run-rec", tmp_path / "rec" / "train.rec", "-o", tmp_path / "all.npz")
+    assert (code, "36 embeddings" in printed) == (0, True)
+    code, printed, _ = run_cli(
+        "data", "clean", tmp_path / "rec", tmp_path / "clean", "--embeddings", tmp_path / "all.npz", "--angle", 179
+    )
+    assert (code, "36 images kept, 0 dropped" in printed) == (0, True)
+    code, printed, _ = run_cli("data", "overlap", tmp_path / "all.npz", tmp_path / "all.npz", "--threshold", 0.9999)
+    assert code == 1
+    assert "pairs of people with a cosine of at least 0.9999" in printed
+
+
+def test_split_noise_index(run_cli: Run, faces: Path, tmp_path: Path) -> None:
+    code, printed, _ = run_cli("data", "split", faces, tmp_path / "parts", "--test-people", 2)
+    assert (code, "12 images of 2 other people" in printed) == (0, True)
+    code, printed, _ = run_cli("data", "noise", faces, tmp_path / "noisy", "--flips", 0.25)
+    assert (code, "27 clean, 9 flipped" in printed) == (0, True)
+    (tmp_path / "noisy" / "train.idx").unlink()
+    code, printed, _ = run_cli("data", "index", tmp_path / "noisy" / "train.rec")
+    assert (code, "36 images, 0 unusable" in printed) == (0, True)
+    assert (tmp_path / "noisy" / "train.idx").is_file()
+    assert (tmp_path / "noisy" / "train.rec.index").is_file()
+    run_cli("data", "convert", faces, tmp_path / "tars", "--to", "webdataset", "--per-file", 10)
+    code, printed, _ = run_cli("data", "index", tmp_path / "tars")
+    assert (code, (tmp_path / "tars" / "000000-000003.tar.index").is_file()) == (0, True)
+
+
+def test_a_verification_bin_becomes_safe_and_a_hostile_one_is_refused(run_cli: Run, faces: Path, tmp_path: Path) -> None:
+    images = [file.read_bytes() for file in sorted(faces.rglob("*.png"))[:4]]
+    (tmp_path / "lfw.bin").write_bytes(pickle.dumps((images, [True, False])))
+    code, printed, _ = run_cli("data", "safe-bin", tmp_path / "lfw.bin", tmp_path / "lfw.npz")
+    assert (code, "2 pairs, 1 of one person" in printed) == (0, True)
+    assert read_verification_set(tmp_path / "lfw.npz").images == tuple(images)
+    hostile = b"cposix\nsystem\n(S'touch " + str(tmp_path / "made").encode() + b"'\ntR."
+    (tmp_path / "hostile.bin").write_bytes(hostile)
+    code, _, error = run_cli("data", "safe-bin", tmp_path / "hostile.bin", tmp_path / "hostile.npz")
+    assert (code, "posix.system" in error) == (1, True)
+    assert not (tmp_path / "made").exists()
+    assert not (tmp_path / "hostile.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("convert", "FACES", "OUT", "--to", "rex"), "unknown form of a set 'rex'. Did you mean 'rec'"),
+        (("convert", "FACES", "FACES", "--to", "rec"), "is there already"),
+        (("convert", "NOWHERE", "OUT", "--to", "rec"), "no such file or folder; expected a folder of identities"),
+        (("split", "FACES", "OUT", "--test-people", "6"), "test_identities must be in [1, 5]"),
+        (("index", "NOWHERE.rec"), "no such file"),
+        (("index", "FACES"), "no such shard"),
+        (("noise", "FACES", "OUT", "--flips", "0.8", "--outliers", "0.8"), "together at most 1"),
+        (("overlap", "NOWHERE", "NOWHERE"), "no such file"),
+    ],
+)
+def test_mistakes_end_in_one_line(run_cli: Run, faces: Path, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    places = {"FACES": faces, "OUT": tmp_path / "out", "NOWHERE": tmp_path / "nowhere", "NOWHERE.rec": tmp_path / "nowhere.rec"}
+    code, _, error = run_cli("data", *(places.get(word, word) for word in arguments))
+    assert code == 1
+    assert message in error
+    assert error.count("\n") == 1

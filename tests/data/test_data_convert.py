@@ -1,0 +1,237 @@
+"""Every form to every form: same bytes, labels, order and names; interrupted anywhere; and what is refused."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from set_files import encoded, jpeg, picture
+
+from orthodrome.data import ImageReader, MemoryReader, Subset, convert, open_reader
+from orthodrome.data.conversion import Encoding
+from orthodrome.data.naming import ItemNames, extensions_of, folder_names, safe_name
+from orthodrome.data.writers import WRITERS
+from orthodrome.types import InputError
+
+FORMS = tuple(form for form in WRITERS if form != "parquet" or importlib.util.find_spec("pyarrow"))
+
+
+def contents(reader: ImageReader) -> list[bytes]:
+    return [reader.encoded(i) for i in range(len(reader))]
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("first", FORMS)
+@pytest.mark.parametrize("second", FORMS)
+def test_any_form_to_any_form(identities: Path, tmp_path: Path, first: str, second: str) -> None:
+    source = open_reader(identities)
+    assert convert(source, tmp_path / "one", first, per_file=3) == 10
+    assert convert(open_reader(tmp_path / "one"), tmp_path / "two", second, per_file=4) == 10
+    for name in ("one", "two"):
+        reader = open_reader(tmp_path / name)
+        assert contents(reader) == contents(source)
+        assert np.asarray(reader.labels).tolist() == source.labels.tolist()
+        assert list(reader.class_names) == ["ada", "bob", "cleo"], "the label map is kept"
+    assert not list(tmp_path.glob(".*")), "nothing is left beside"
+
+
+def test_names_of_files_are_kept(identities: Path, tmp_path: Path) -> None:
+    convert(open_reader(identities), tmp_path / "tar", "webdataset")
+    with tarfile.open(tmp_path / "tar" / "000000.tar") as archive:
+        assert archive.getnames()[:4] == ["ada/0.jpg", "ada/0.cls", "ada/1.jpg", "ada/1.cls"]
+    convert(open_reader(tmp_path / "tar"), tmp_path / "back", "folder")
+    assert [path.name for path in sorted((tmp_path / "back" / "ada").iterdir())] == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
+
+
+def test_record_files_are_those_of_insightface_to_the_byte(shared_folder: Path, tmp_path: Path) -> None:
+    given = shared_folder / "fixtures" / "recordio"
+    convert(open_reader(given), tmp_path / "rec", "rec")
+    for name in ("train.rec", "train.idx"):
+        assert (tmp_path / "rec" / name).read_bytes() == (given / name).read_bytes()
+    assert (tmp_path / "rec" / "property").read_text().strip() == (given / "property").read_text().strip()
+
+
+def test_shuffled_sets_get_no_table(identities: Path, tmp_path: Path) -> None:
+    source = open_reader(identities)
+    shuffled = Subset(source, np.random.default_rng(0).permutation(10))
+    convert(shuffled, tmp_path / "rec", "rec")
+    assert (tmp_path / "rec" / "train.idx").read_text().startswith("0\t0\n1\t")
+    reader = open_reader(tmp_path / "rec")
+    assert contents(reader) == contents(shuffled)
+    assert reader.labels.tolist() == shuffled.labels.tolist()
+
+
+def test_our_tars_and_tables_are_read_by_other_libraries(identities: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    convert(open_reader(identities), tmp_path / "p", "parquet", per_file=4)
+    names = sorted(path.name for path in (tmp_path / "p" / "data").iterdir())
+    assert names == [f"train-0000{i}-of-00003.parquet" for i in range(3)]
+    table = parquet.read_table(tmp_path / "p" / "data" / names[0])
+    assert table["label"].to_pylist() == [0, 0, 0, 0]
+    assert table["image"][0].as_py() == {"bytes": (identities / "ada" / "0.jpg").read_bytes(), "path": "ada/0.jpg"}
+    assert b'"names": ["ada", "bob", "cleo"]' in table.schema.metadata[b"huggingface"]
+
+
+# -------------------------------------------------------------------------------------------------------- interruptions
+
+
+@dataclass(frozen=True, eq=False)
+class Failing(Subset):
+    """A reader that breaks down at an image."""
+
+    at: int = 0
+
+    def encoded(self, index: int) -> bytes:
+        if index == self.at:
+            raise KeyboardInterrupt
+        return super().encoded(index)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("flush", [0.0, 1e9])
+def test_interrupted_and_repeated(
+    identities: Path, tmp_path: Path, form: str, flush: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted at images 1, 4, 7 and 9, with a journal after every image or none: in the end as if nothing had happened."""
+    monkeypatch.setattr("orthodrome.data.conversion._SECONDS", flush)
+    source = open_reader(identities)
+    convert(source, tmp_path / "straight", form, per_file=3)
+    for at in (1, 4, 7, 9):
+        with pytest.raises(KeyboardInterrupt):
+            convert(Failing(source, np.arange(10), at=at), tmp_path / "again", form, per_file=3)
+        assert not (tmp_path / "again").exists(), "the folder appears when it is whole"
+    left = convert(source, tmp_path / "again", form, per_file=3)
+    assert left == (10 if flush else {"folder": 1, "rec": 1, "webdataset": 1, "parquet": 1}[form])
+    assert files_of(tmp_path / "again") == files_of(tmp_path / "straight")
+
+
+def test_another_conversion_is_not_continued(identities: Path, tmp_path: Path) -> None:
+    source = open_reader(identities)
+    with pytest.raises(KeyboardInterrupt):
+        convert(Failing(source, np.arange(10), at=5), tmp_path / "x", "rec")
+    with pytest.raises(InputError, match=r"\.x\.part holds the beginning of another conversion"):
+        convert(source, tmp_path / "x", "folder")
+    with pytest.raises(InputError, match="another conversion"):
+        convert(Subset(source, np.arange(9)), tmp_path / "x", "rec")
+
+
+def test_a_full_disk(identities: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    source = open_reader(identities)
+    with monkeypatch.context() as patch:
+        patch.setattr(WRITERS.get("rec"), "_append", full)
+        with pytest.raises(InputError, match=r"cannot write .*\.x\.part: No space left on device; the same command goes on"):
+            convert(source, tmp_path / "x", "rec")
+    assert convert(source, tmp_path / "x", "rec") == 10
+    assert contents(open_reader(tmp_path / "x")) == contents(source)
+
+
+# --------------------------------------------------------------------------------------------------------------- refusals
+
+
+def test_refusals(identities: Path, tmp_path: Path) -> None:
+    source = open_reader(identities)
+    with pytest.raises(InputError, match="is there already"):
+        convert(source, identities, "rec")
+    with pytest.raises(InputError, match=r"unknown form of a set 'recs'\. Did you mean 'rec'"):
+        convert(source, tmp_path / "x", "recs")
+    with pytest.raises(InputError, match="at least one image; got 0"):
+        convert(source, tmp_path / "x", "rec", per_file=0)
+    with pytest.raises(InputError, match="quality lies in"):
+        Encoding(quality=0)
+    (identities / "bob" / "0.jpg").write_text("no picture")
+    with pytest.raises(InputError, match=r"bob/0\.jpg: not an image; list what cannot be used"):
+        convert(open_reader(identities), tmp_path / "x", "folder")
+    broken = MemoryReader(np.zeros((2, 4, 4, 3), np.uint8), [0, 1], ("a\nb", "c"))
+    with pytest.raises(InputError, match="has a line break"):
+        convert(broken, tmp_path / "y", "rec")
+
+
+# ---------------------------------------------------------------------------------------------------------- re-encoding
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_reencoding(identities: Path, tmp_path: Path, workers: int) -> None:
+    source = open_reader(identities)
+    convert(source, tmp_path / "small", "rec", encoding=Encoding((10, 8), 90), workers=workers)
+    convert(source, tmp_path / "lossless", "folder", encoding=Encoding(None, None), workers=workers)
+    small, lossless = open_reader(tmp_path / "small"), open_reader(tmp_path / "lossless")
+    for i in range(10):
+        assert small.image(i).shape == (10, 8, 3)
+        assert np.abs(small.image(i).astype(int) - source.image(i, (10, 8))).mean() < 8
+        np.testing.assert_array_equal(lossless.image(i), source.image(i))
+
+
+def test_images_in_memory_are_written_without_loss(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 3), dtype=np.uint8)
+    convert(MemoryReader(pixels, [0, 1, 0], ("x", "y")), tmp_path / "rec", "rec")
+    reader = open_reader(tmp_path / "rec")
+    np.testing.assert_array_equal([reader.image(i) for i in range(3)], pixels)
+
+
+# ---------------------------------------------------------------------------------------------------------------- names
+
+
+@given(st.lists(st.text(max_size=6), unique=True, max_size=12))
+def test_folders_are_safe_unique_and_in_order(names: list[str]) -> None:
+    folders = folder_names(names)
+    assert len({folder.casefold() for folder in folders}) == len(names)
+    assert sorted(folders) == list(folders)
+    for folder in folders:
+        assert folder
+        assert not set(folder) & set('/\\:*?"<>|\0\n')
+        assert not folder.startswith(".")
+        assert folder == folder.rstrip(" .")
+
+
+def test_folder_names_by_hand() -> None:
+    assert folder_names(["2", "10"]) == ("02", "10")
+    assert folder_names(["ada", "Ada"]) == ("0-ada", "1-Ada")
+    assert folder_names(["a/b", "c"]) == ("a_b", "c")
+    assert folder_names([".", ".."]) == ("0-_", "1-_")
+    assert safe_name("../x") == "_._x"
+
+
+@pytest.mark.parametrize(
+    ("keys", "names"),
+    [
+        (("a/1.png", "a/2.png", "b/1.png"), ("x/1.jpg", "x/2.jpg", "y/1.jpg")),
+        (("8", "9", "10"), ("x/8.jpg", "x/9.jpg", "y/10.jpg")),
+        (("9", "10", "11"), ("x/09.jpg", "x/10.jpg", "y/11.jpg")),
+        (("a/10.png", "a/2.png", "b/1.png"), ("x/10.jpg", "x/2.jpg", "y/1.jpg")),  # as a folder sorts them
+        (("a/b.png", "a/a.png", "b/1.png"), ("x/0.jpg", "x/1.jpg", "y/2.jpg")),
+        (("a/A.png", "a/a.png", "b/1.png"), ("x/0.jpg", "x/1.jpg", "y/2.jpg")),  # would be one file in some systems
+        (("a/1.x.png", "a/1-x.png", "b/1"), ("x/0.jpg", "x/1.jpg", "y/2.jpg")),
+    ],
+)
+def test_names_keep_the_order_and_do_not_meet(keys: tuple[str, ...], names: tuple[str, ...]) -> None:
+    given = ItemNames(MemoryReader(np.zeros((3, 4, 4, 3), np.uint8), [0, 0, 1], ("x", "y"), keys))
+    assert tuple(given.name(i, jpeg(0)) for i in range(3)) == names
+
+
+@pytest.mark.parametrize(
+    ("kind", "ending"), [("JPEG", ".jpg"), ("PNG", ".png"), ("BMP", ".bmp"), ("WEBP", ".webp"), ("TIFF", ".tif"), ("PPM", ".ppm")]
+)
+def test_endings_follow_the_content(kind: str, ending: str) -> None:
+    assert ending in extensions_of(encoded(picture(0), kind))
+    assert extensions_of(encoded(Image.new("L", (2, 2)), "PPM")) == (".pgm", ".ppm")
+    assert extensions_of(b"text") == ()
+
+
+def test_progress(identities: Path, tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    convert(open_reader(identities), tmp_path / "x", "rec", progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(10, 10)]

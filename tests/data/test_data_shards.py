@@ -1,0 +1,185 @@
+"""Tar shards: labels beside images or in folder names, several shards, hostile and damaged ones."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import tarfile
+from pathlib import Path
+
+import pytest
+from set_files import jpeg
+
+from orthodrome.data import open_reader, read_shards
+from orthodrome.types import InputError, Reader, Sample
+
+EVERYTHING = 1.0
+
+
+def write_tar(path: Path, members: dict[str, bytes] | list[tuple[str, bytes]], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        for name, content in members.items() if isinstance(members, dict) else members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def labelled(*labels: int, start: int = 0) -> dict[str, bytes]:
+    members = {}
+    for number, label in enumerate(labels, start=start):
+        members |= {f"{number:06d}.cls": str(label).encode(), f"{number:06d}.jpg": jpeg(number)}
+    return members
+
+
+def test_one_shard_with_cls(tmp_path: Path) -> None:
+    reader = open_reader(write_tar(tmp_path / "a.tar", labelled(7, 3, 7)))
+    assert isinstance(reader, Reader)
+    assert reader.labels.tolist() == [1, 0, 1]
+    assert list(reader.class_names) == ["3", "7"]
+    assert reader.sample(2) == Sample("000002.jpg", 1)
+    assert reader.encoded(1) == jpeg(1)
+    assert reader.image(1, (8, 8)).shape == (8, 8, 3)
+    assert reader.problems == ()
+
+
+def test_json_labels_and_names(tmp_path: Path) -> None:
+    members = {
+        f"{i}.{end}": content
+        for i in range(2)
+        for end, content in (("jpg", jpeg(i)), ("json", json.dumps({"label": 5 - i}).encode()))
+    }
+    assert open_reader(write_tar(tmp_path / "a.tar", members)).labels.tolist() == [1, 0]
+    names = {
+        f"{i}.{end}": content
+        for i, name in enumerate(("grace", "ada"))
+        for end, content in (("json", json.dumps({"label": name}).encode()), ("jpg", jpeg(i)))
+    }
+    reader = open_reader(write_tar(tmp_path / "b.tar", names))
+    assert (list(reader.class_names), reader.labels.tolist()) == (["ada", "grace"], [1, 0])
+
+
+def test_plain_tar_of_identities(tmp_path: Path) -> None:
+    """Folders name people; dots in names do not join images; hidden files and other files are no images."""
+    members = [
+        ("./grace/1.x.jpg", jpeg(0)),
+        ("./grace/1.y.jpg", jpeg(1)),
+        ("./ada/2.JPG", jpeg(2)),
+        ("./ada/._2.jpg", b"resource fork"),
+        ("./README.txt", b"x"),
+    ]
+    reader = open_reader(write_tar(tmp_path / "a.tar", members))
+    assert list(reader.class_names) == ["ada", "grace"]
+    assert reader.labels.tolist() == [1, 1, 0]
+    assert reader.sample(2).key == "./ada/2.JPG"
+
+
+def test_shards_of_a_folder_and_of_a_pattern(tmp_path: Path) -> None:
+    for shard in range(3):
+        write_tar(tmp_path / f"{shard:03d}.tar", labelled(shard, 5, start=2 * shard))
+    folder, pattern = open_reader(tmp_path), open_reader(tmp_path / "{001..002}.tar")
+    assert folder.labels.tolist() == [0, 3, 1, 3, 2, 3]
+    assert pattern.labels.tolist() == [0, 2, 1, 2]
+    assert [pattern.sample(i).key for i in (0, 3)] == ["001/000002.jpg", "002/000005.jpg"]
+    assert [folder.encoded(i) for i in range(6)] == [jpeg(i) for i in range(6)]
+    copy = pickle.loads(pickle.dumps(folder))
+    assert [copy.encoded(i) for i in range(6)] == [jpeg(i) for i in range(6)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000.tar", "001.tar", "002.tar"], (
+        "reading writes nothing into the set"
+    )
+    with pytest.raises(InputError, match=r"003\.tar: no such shard"):
+        open_reader(tmp_path / "{000..003}.tar")
+
+
+def test_a_label_file_of_another_shard_is_not_taken(tmp_path: Path) -> None:
+    write_tar(tmp_path / "0.tar", {"a.cls": b"1"})
+    write_tar(tmp_path / "1.tar", {"a.jpg": jpeg(0), "b.jpg": jpeg(1), "b.cls": b"2"})
+    reader = read_shards(tmp_path, EVERYTHING)
+    assert [problem.key for problem in reader.problems] == ["a.jpg"]
+    assert "no label: expected a .cls or a .json" in reader.problems[0].reason
+
+
+@pytest.mark.parametrize(
+    ("members", "reason"),
+    [
+        ({"a.jpg": jpeg(0), "a.cls": b"-1"}, r"label '-1' in the \.cls"),
+        ({"a.jpg": jpeg(0), "a.cls": b"1.5"}, r"label '1\.5'"),
+        ({"a.jpg": jpeg(0), "a.cls": b""}, "label ''"),
+        ({"a.jpg": jpeg(0), "a.json": b"{"}, r"the \.json is no object"),
+        ({"a.jpg": jpeg(0), "a.json": b'{"label": -3}'}, "label -3"),
+        ({"a.jpg": jpeg(0), "a.json": b'{"label": true}'}, "label True"),
+        ({"a.jpg": jpeg(0), "a.json": b'{"label": 1.5}'}, r"label 1\.5"),
+        ({"a.jpg": jpeg(0), "a.png": jpeg(1), "a.cls": b"1"}, "2 images of one key"),
+    ],
+)
+def test_samples_without_a_usable_label(tmp_path: Path, members: dict[str, bytes], reason: str) -> None:
+    path = write_tar(tmp_path / "a.tar", {**members, **labelled(4, 6)})
+    reader = read_shards(path, EVERYTHING)
+    assert list(reader.class_names) == ["4", "6"]
+    with pytest.raises(InputError, match=rf"a\.tar: key a\.jpg at offset \d+: {reason}"):
+        open_reader(path)
+
+
+# -------------------------------------------------------------------------------------------------- hostile and damaged
+
+
+@pytest.mark.parametrize("name", ["../../etc/evil.jpg", "/etc/evil.jpg", "a/../../evil.jpg", "..\\evil.jpg", "C:\\evil.jpg"])
+def test_zip_slip_names(tmp_path: Path, name: str) -> None:
+    path = write_tar(tmp_path / "a.tar", [(name, jpeg(9)), *labelled(0, 1).items()])
+    reader = read_shards(path, EVERYTHING)
+    assert len(reader) == 2
+    assert [problem.reason for problem in reader.problems] == ["the name points out of the archive"]
+    with pytest.raises(InputError, match="the name points out of the archive"):
+        open_reader(path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_links(tmp_path: Path, kind: bytes) -> None:
+    path = tmp_path / "a.tar"
+    write_tar(path, labelled(0, 1))
+    with tarfile.open(path, "a") as archive:
+        member = tarfile.TarInfo("b/x.jpg")
+        member.type, member.linkname = kind, "/etc/passwd"
+        archive.addfile(member)
+    assert [problem.reason for problem in read_shards(path, EVERYTHING).problems] == ["a link to /etc/passwd; expected a file"]
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", [("Ren\udce9/\udcff.jpg", jpeg(0)), ("Zoe/1.jpg", jpeg(1))])
+    reader = open_reader(path)
+    assert list(reader.class_names) == [r"Ren\xe9", "Zoe"]
+    assert reader.sample(0).key == r"Ren\xe9/\xff.jpg"
+    assert reader.image(0).shape == (20, 16, 3)
+
+
+def test_truncated_shard(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", labelled(0, 1, 2))
+    with tarfile.open(path) as archive:
+        last = archive.getmember("000002.jpg")
+    data = path.read_bytes()
+    for end, key in ((last.offset_data + 100, "000002.jpg"), (last.offset + 100, ""), (last.offset, "")):
+        path.write_bytes(data[:end])
+        reader = read_shards(path, EVERYTHING)
+        assert reader.labels.tolist() == [0, 1]
+        assert [problem.key for problem in reader.problems] == [key]
+        assert "the archive" in reader.problems[0].reason
+        with pytest.raises(InputError, match=r"a\.tar.*the archive"):
+            open_reader(path)
+
+
+def test_what_is_no_tar(tmp_path: Path) -> None:
+    (tmp_path / "text.tar").write_text("no archive" * 100)
+    with pytest.raises(InputError, match=r"text\.tar: not a tar file"):
+        open_reader(tmp_path / "text.tar")
+    write_tar(tmp_path / "zipped.tar", labelled(0, 1), "w:gz")
+    with pytest.raises(InputError, match=r"zipped\.tar: not a tar file; it is compressed: unpack it first"):
+        open_reader(tmp_path / "zipped.tar")
+    with pytest.raises(InputError, match=r"none\.tar: no such shard"):
+        open_reader(tmp_path / "none.tar")
+
+
+def test_a_damaged_image_names_shard_key_and_offset(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", {**labelled(0), "x.jpg": b"no picture", "x.cls": b"1"})
+    with pytest.raises(InputError, match=r"a\.tar: key x\.jpg at offset \d+: not an image"):
+        open_reader(path).image(1)

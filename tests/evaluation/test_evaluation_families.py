@@ -1,0 +1,443 @@
+"""Each family of protocols on small lists of its own form, with counts known by hand: none of them is a renamed k-fold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orthodrome.evaluation import PROTOCOLS
+from orthodrome.evaluation.outcome import Result
+from orthodrome.evaluation.protocols.blufr import draw_trials, read_blufr
+from orthodrome.evaluation.protocols.megaface import refined
+from orthodrome.types import EmbeddingSet, InputError
+
+
+def angle(degrees: float) -> list[float]:
+    return [float(np.cos(np.radians(degrees))), float(np.sin(np.radians(degrees)))]
+
+
+def embedded(angles: dict[str, float]) -> EmbeddingSet:
+    vectors = np.array([angle(degrees) for degrees in angles.values()], dtype=np.float32)
+    return EmbeddingSet(vectors, np.full(len(angles), -1), tuple(angles))
+
+
+def write(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (folder / f"{name}.txt").write_text(text)
+    return folder
+
+
+def run(name: str, lists: Path, embeddings: EmbeddingSet, **options: str) -> Result:
+    protocol = PROTOCOLS.get(name)
+    return protocol.run(embeddings, protocol.read(lists), options)
+
+
+# ------------------------------------------------------------------------------------------------------------ YTF
+
+YTF = "split number, pair number, first name, second name, is same\n" + "".join(
+    f"{fold}, {fold}, A/0, A/1, 1\n{fold}, {fold + 2}, A/0, B/0, 0\n" for fold in (1, 2)
+)
+
+
+def test_ytf_both_ways_of_comparing_videos(tmp_path: Path) -> None:
+    """A/0 has frames at −60° and 60°: their mean points to 0°, where A/1 lies (score 1), but each frame is 60° off (mean score 0.5).
+    B/0 at 60° has mean score (cos 0° + cos 120°)/2 = 0.25 with A/0, and cos 60° = 0.5 with its mean.
+    """
+    (tmp_path / "splits.txt").write_text(YTF)
+    frames = embedded({"A/0/0.1.jpg": -60, "A/0/0.2.jpg": 60, "A/1/1.1.jpg": 0, "B/0/0.1.jpg": 60})
+    report = run("ytf", tmp_path / "splits.txt", frames).to_report()
+    averaged, pairwise = (report.metrics["variants"][name] for name in ("features averaged", "mean of pairwise scores"))
+    assert report.metrics["video_counts"] == {"videos": 3, "frames": 4}
+    assert [fold["threshold"] for fold in averaged["folds"]] == pytest.approx([0.75, 0.75], abs=1e-6)  # halfway between 0.5 and 1
+    assert [fold["threshold"] for fold in pairwise["folds"]] == pytest.approx([0.375, 0.375], abs=1e-6)  # between 0.25 and 0.5
+    assert averaged["accuracy"]["mean"] == pairwise["accuracy"]["mean"] == 1.0
+    assert averaged["counts"] == {"genuine": 2, "impostor": 2}
+
+
+def test_ytf_frames_on_disk_and_what_is_missing(tmp_path: Path) -> None:
+    protocol = PROTOCOLS.get("ytf")
+    (tmp_path / "splits.txt").write_text(YTF)
+    pairs = protocol.read(tmp_path / "splits.txt")
+    for frame in ("A/0/0.1.jpg", "A/0/0.2.jpg", "A/1/1.1.png", "B/0/notes.txt"):
+        (tmp_path / frame).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / frame).touch()
+    with pytest.raises(InputError, match=r"splits.txt:3: no frames in .*B/0"):
+        protocol.images(pairs, tmp_path)
+    (tmp_path / "B/0/0.1.jpg").touch()
+    assert sorted(protocol.images(pairs, tmp_path)) == ["A/0/0.1", "A/0/0.2", "A/1/1.1", "B/0/0.1"]
+    with pytest.raises(InputError, match=r"splits.txt:2: no embedding is of a frame of 'A/1'"):
+        protocol.run(embedded({"A/0/0.1": 0}), pairs)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("1, 1, A/0, A/1", "expected 'split, pair"),
+        ("x, 1, A/0, A/1, 1", "expected 'split, pair"),
+        ("1, 1, A/0, A/1, 0", "marked 0 but names 'A' and 'A'"),
+    ],
+)
+def test_ytf_malformed(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "splits.txt").write_text(f"header\n{line}\n")
+    with pytest.raises(InputError, match=f"splits.txt:2: .*{message}"):
+        PROTOCOLS.get("ytf").read(tmp_path / "splits.txt")
+
+
+# ------------------------------------------------------------------------------------------------------------ identification
+
+SEARCH = {
+    "probes": "p/one.jpg ann\np/two.jpg ann\np/three.jpg bob\np/far.jpg zoe\n",
+    "gallery": "g/ann.jpg ann\ng/bob.jpg bob\n",
+    "distractors": "".join(f"d/{number}.jpg\n" for number in range(12)),
+}
+SEARCH_ANGLES = {
+    "p/one": 1, "p/two": 30, "p/three": 89, "p/far": 45, "g/ann": 0, "g/bob": 90, **{f"d/{n}": 180.0 for n in range(10)}, "d/10": 29,
+    "d/11": 200,
+}  # fmt: skip
+
+
+def test_identification_with_distractors_by_hand(tmp_path: Path) -> None:
+    """``two`` is 30° from ann and 1° from the eleventh distractor: rank 1 among ten distractors, rank 2 among all twelve."""
+    metrics = run("identification", write(tmp_path, **SEARCH), embedded(SEARCH_ANGLES)).to_report().metrics
+    assert [(row["rank"], row["hits"], row["searches"]) for row in metrics["cmc"]] == [(1, 2, 3), (5, 3, 3), (10, 3, 3)]
+    assert [(row["distractors"], row["hits"], row["searches"]) for row in metrics["rank_by_distractors"]] == [
+        (10, 3, 3),
+        (12, 2, 3),
+    ]
+    assert metrics["search_counts"] == {"mated": 3, "non_mated": 1, "gallery": 14}
+    assert metrics["open_set"] == []  # one non-mated search resolves neither 0.01 nor 0.1, and that is said
+    assert "more non-mated searches are needed than 1" in metrics["unresolved"]
+
+
+def test_identification_failures_to_enrol(tmp_path: Path) -> None:
+    """A probe that failed, and a person whose only gallery image failed: two more mated searches that found nobody."""
+    lists = write(tmp_path, **SEARCH, failures="p/one.jpg\ng/bob.jpg\n")
+    angles = {key: value for key, value in SEARCH_ANGLES.items() if key not in ("p/one", "g/bob")}
+    metrics = run("identification", lists, embedded(angles)).to_report().metrics
+    assert metrics["failures_to_enrol"] == 2
+    assert (metrics["cmc"][0]["hits"], metrics["cmc"][0]["searches"]) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("probes", "p/one.jpg\n", r"probes.txt:1: expected 'path person'"),
+        ("gallery", "g/ann.jpg ann\ng/ann.png ann\n", r"gallery.txt:2: the image 'g/ann' is listed twice"),
+        ("failures", "p/none.jpg\n", r"failures.txt:1: 'p/none' is in none of the lists"),
+    ],
+)
+def test_search_lists_malformed(tmp_path: Path, file: str, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        PROTOCOLS.get("identification").read(write(tmp_path, **(SEARCH | {file: text})))
+
+
+def test_an_unknown_id_is_an_error_not_row_0(tmp_path: Path) -> None:
+    angles = {key: value for key, value in SEARCH_ANGLES.items() if key != "g/bob"}
+    with pytest.raises(InputError, match=r"gallery.txt:2: no embedding has the id 'g/bob'"):
+        run("identification", write(tmp_path, **SEARCH), embedded(angles))
+
+
+def test_trillion_pairs_counts_all_probes_against_all_gallery(tmp_path: Path) -> None:
+    """4 probes × 14 gallery images: 3 genuine, 53 impostor; the lowest FAR they resolve is 0.1, five impostors."""
+    report = run("trillion-pairs", write(tmp_path, **SEARCH), embedded(SEARCH_ANGLES)).to_report()
+    assert report.metrics["counts"] == {"genuine": 3, "impostor": 53}
+    row = report.metrics["tar_at_far"][0]
+    assert (row["far"], row["impostor"], row["genuine"]) == (0.1, 53, 3)
+    assert row["accepted_impostor"] <= 5
+    assert "FAR 1e-09 needs" in report.notes[-1]
+
+
+def test_tinyface_from_its_own_files_and_folders(tmp_path: Path) -> None:
+    savemat = pytest.importorskip("scipy.io").savemat
+    root = tmp_path / "Testing_Set"
+    (root / "Gallery_Distractor").mkdir(parents=True)
+    for number in range(12):
+        (root / "Gallery_Distractor" / f"d{number}.jpg").touch()
+    cells = {"probe": ["p1.jpg", "p2.jpg"], "gallery": ["g1.jpg", "g2.jpg", "g3.jpg"]}
+    as_cells = {side: np.array([[np.array([name])] for name in names], dtype=object) for side, names in cells.items()}
+    savemat(root / "probe_img_ID_pairs.mat", {"probe_set": as_cells["probe"], "probe_ids": np.array([[5], [6]])})
+    savemat(
+        root / "gallery_match_img_ID_pairs.mat", {"gallery_set": as_cells["gallery"], "gallery_ids": np.array([[5], [6], [6]])}
+    )
+    angles = {"Probe/p1": 0, "Probe/p2": 90, "Gallery_Match/g1": 10, "Gallery_Match/g2": 60, "Gallery_Match/g3": 200}
+    angles |= {f"Gallery_Distractor/d{number}": 300 - number for number in range(11)} | {"Gallery_Distractor/d11": 80}
+    metrics = run("tinyface", tmp_path, embedded(angles)).to_report().metrics
+    assert [(row["rank"], row["hits"]) for row in metrics["cmc"]] == [
+        (1, 1),
+        (5, 2),
+    ]  # p2: the distractor at 80° is nearer than 60°
+    assert metrics["variants"]["without distractors"]["cmc"][0]["hits"] == 2
+    protocol = PROTOCOLS.get("tinyface")
+    (root / "probe_img_ID_pairs.mat").write_bytes(b"not a mat file")
+    with pytest.raises(InputError, match="cannot be read as a MATLAB file"):
+        protocol.read(tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------------------ MegaFace
+
+DISTRACTORS = [f"megaface/a/b/{number}.jpg" for number in range(12)]
+
+
+@pytest.fixture
+def megaface(tmp_path: Path) -> Path:
+    """Three images of A, two of B; twelve distractors; one noisy probe (a2, in truth far from A) and one noisy distractor (11)."""
+    paths = ["A/a0.png", "A/a1.png", "A/a2.png", "B/b0.png", "B/b1.png"]
+    (tmp_path / "facescrub_features_list.json").write_text(json.dumps({"id": list("AAABB"), "path": paths}))
+    (tmp_path / "megaface_features_list.json_10_1").write_text(json.dumps({"path": ["only/ten/here.jpg"]}))
+    (tmp_path / "megaface_features_list.json_12_1").write_text(
+        json.dumps({"path": [p.removeprefix("megaface/") for p in DISTRACTORS]})
+    )
+    (tmp_path / "facescrub_noises.txt").write_text("# noisy images\na2.png\nnot_listed.png\n")
+    (tmp_path / "megaface_noises.txt").write_text("# noisy images\n1\ta/b/11.jpg\n")
+    return tmp_path
+
+
+MEGAFACE_ANGLES = {
+    "facescrub/A/a0.png": 0, "facescrub/A/a1.png": 4, "facescrub/A/a2.png": 150, "facescrub/B/b0.png": 90, "facescrub/B/b1.png": 93,
+    **dict.fromkeys(DISTRACTORS[:10], 230.0), DISTRACTORS[10]: 270.0, DISTRACTORS[11]: 2.0,
+}  # fmt: skip
+
+
+def test_megaface_by_hand(megaface: Path) -> None:
+    """Searches: 6 ordered pairs of A, 2 of B. Raw, ten distractors at 230°: a2 (150°) is 80° from them, and 150° and 146° from its mates:
+    two misses; a0 and a1 searching for a2 lose too (a0: 150° against 130°; a1: 146° against 134°): 4 hits. The twelfth distractor, at 2°,
+    ties with nobody but is nearer to a0 and a1 than they are to each other: 2 hits.
+    """
+    report = run("megaface", megaface, embedded(MEGAFACE_ANGLES)).to_report()
+    variants = report.metrics["variants"]
+    sweep = {
+        name: [(row["distractors"], row["hits"], row["searches"]) for row in found["rank_by_distractors"]]
+        for name, found in variants.items()
+    }
+    assert sweep["raw"] == [(10, 4, 8), (12, 2, 8)]
+    assert sweep["dropped"] == [(10, 4, 4), (11, 4, 4)]  # a2 and distractor 11 left out: 2 + 2 searches
+    assert sweep["insightface-refined"] == [(10, 8, 8), (11, 8, 8)]  # a2 becomes the mean of a0 and a1
+    assert variants["raw"]["counts"] == {"genuine": 4, "impostor": 60}
+    assert variants["dropped"]["counts"] == {"genuine": 2, "impostor": 44}
+    assert variants["raw"]["tar_at_far"][0]["far"] == 0.1
+
+
+def test_megaface_without_lists_of_noise_is_raw_only(megaface: Path) -> None:
+    for name in ("facescrub_noises.txt", "megaface_noises.txt"):
+        (megaface / name).unlink()
+    assert list(run("megaface", megaface, embedded(MEGAFACE_ANGLES)).to_report().metrics["variants"]) == ["raw"]
+
+
+def test_megaface_tie_with_a_distractor_is_a_miss(megaface: Path) -> None:
+    angles = MEGAFACE_ANGLES | {DISTRACTORS[0]: 93.0}  # the very place of b1: b0 finds both alike, b1 finds it before b0
+    metrics = run("megaface", megaface, embedded(angles)).to_report().metrics["variants"]["dropped"]
+    assert metrics["rank_by_distractors"][0]["hits"] == 2
+
+
+def test_refined_centre_is_the_sum_of_clean_unit_vectors() -> None:
+    vectors = np.array([[2, 0], [0, 5], [-1, -1]], dtype=np.float32)
+    assert refined(vectors, np.zeros(3, int), np.array([True, True, False]))[2].tolist() == [1, 1]
+    with pytest.raises(InputError, match="no probe of its person is clean"):
+        refined(vectors, np.array([0, 0, 1]), np.array([True, True, False]))
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("facescrub_features_list.json", "{}", 'expected {"path"'),
+        ("facescrub_features_list.json", "nonsense", "cannot be read as a list of features"),
+        ("facescrub_features_list.json", '{"path": ["A/a.png"], "id": ["A", "B"]}', "1 paths but 2 ids"),
+    ],
+)
+def test_megaface_malformed(megaface: Path, file: str, text: str, message: str) -> None:
+    (megaface / file).write_text(text)
+    with pytest.raises(InputError, match=message):
+        PROTOCOLS.get("megaface").read(megaface)
+
+
+# ------------------------------------------------------------------------------------------------------------ IJB
+
+
+@pytest.fixture
+def ijbc(tmp_path: Path) -> Path:
+    """Six faces in five templates; template 1 has two frames of media 10 and one image of media 11."""
+    faces = [
+        ("1.jpg", 1, 10),
+        ("2.jpg", 1, 10),
+        ("3.jpg", 1, 11),
+        ("4.jpg", 2, 12),
+        ("5.jpg", 3, 13),
+        ("6.jpg", 4, 14),
+        ("7.jpg", 5, 15),
+    ]
+    (tmp_path / "ijbc_face_tid_mid.txt").write_text("".join(f"{n} {t} {m}\n" for n, t, m in faces))
+    pairs = [
+        (1, 2, 1),
+        (3, 4, 1),
+        *[(a, b, 0) for a, b in [(1, 3), (1, 4), (1, 5), (2, 3), (2, 4), (2, 5), (3, 5), (4, 5), (5, 1), (5, 2)]],
+    ]
+    (tmp_path / "ijbc_template_pair_label.txt").write_text("".join(f"{a} {b} {s}\n" for a, b, s in pairs))
+    (tmp_path / "ijbc_name_5pts_score.txt").write_text(
+        "".join(f"{n} {' '.join('0' * 10)} {0.9 if n != '3.jpg' else 0.3}\n" for n, _, _ in faces)
+    )
+    header = "TEMPLATE_ID,SUBJECT_ID,FILENAME\n"
+    (tmp_path / "ijbc_1N_gallery_G1.csv").write_text(header + "1,100,img/1.jpg\n1,100,img/2.jpg\n3,300,img/5.jpg\n")
+    (tmp_path / "ijbc_1N_gallery_G2.csv").write_text(header + "5,500,img/7.jpg\n")
+    (tmp_path / "ijbc_1N_probe_mixed.csv").write_text(header + "2,100,img/4.jpg\n4,300,img/6.jpg\n")
+    return tmp_path
+
+
+FACES = {"loose_crop/1.jpg": 0.0, "2.jpg": 20.0, "3.jpg": 50.0, "4.jpg": 30.0, "5.jpg": 120.0, "6.jpg": 125.0, "7.jpg": 200.0}
+
+
+def test_ijb_verification_by_hand(ijbc: Path) -> None:
+    """Template 1: media mean of 0° and 20° lies at 10° with length cos 10°; plus the image at 50°."""
+    report = run("ijbc", ijbc, embedded(FACES)).to_report()
+    mean = np.cos(np.radians(10)) * np.array(angle(10)) + np.array(angle(50))
+    expected = float(mean / np.linalg.norm(mean) @ angle(30))
+    assert report.series["genuine"].tolist() == pytest.approx([expected, np.cos(np.radians(5))], abs=1e-6)
+    assert report.metrics["counts"] == {"genuine": 2, "impostor": 10}
+    assert [(row["far"], row["accepted_genuine"]) for row in report.metrics["tar_at_far"]] == [(0.1, 2)]
+
+
+def test_ijb_weighting_by_detector_score(ijbc: Path) -> None:
+    report = run("ijbc", ijbc, embedded(FACES), weighting="detector").to_report()
+    mean = 0.9 * np.cos(np.radians(10)) * np.array(angle(10)) + 0.3 * np.array(angle(50))
+    assert report.series["genuine"][0] == pytest.approx(float(mean / np.linalg.norm(mean) @ angle(30)), abs=1e-6)
+
+
+def test_ijb_norm_weighting_uses_raw_lengths(ijbc: Path) -> None:
+    faces = embedded(FACES)
+    faces.vectors[2] *= 3
+    raw, equal = (run("ijbc", ijbc, faces, weighting=name).to_report().series["genuine"][0] for name in ("norm", "equal"))
+    mean = np.cos(np.radians(10)) * np.array(angle(10)) + 3 * np.array(angle(50))
+    assert raw == pytest.approx(float(mean / np.linalg.norm(mean) @ angle(30)), abs=1e-6)
+    assert raw != equal
+
+
+def test_galleries_are_searched_apart_and_never_merged(ijbc: Path) -> None:
+    """Both probes are mated in G1 and nobody's in G2: G2 has no mated search, which merging the galleries would hide."""
+    with pytest.raises(InputError, match="no probe has its person in the gallery"):
+        run("ijbc-1n", ijbc, embedded(FACES))
+    extra = "8.jpg 6 16\n"
+    (ijbc / "ijbc_face_tid_mid.txt").write_text((ijbc / "ijbc_face_tid_mid.txt").read_text() + extra)
+    (ijbc / "ijbc_name_5pts_score.txt").unlink()
+    (ijbc / "ijbc_1N_probe_mixed.csv").write_text("T,S\n2,100\n4,300\n6,500\n")
+    # the probe of 500 lies at 122°, where G1 holds 300 at 120°: merged, it would miss; in its own gallery it is first
+    report = run("ijbc-1n", ijbc, embedded(FACES | {"8.jpg": 122.0})).to_report()
+    counts = {
+        name: (v["cmc"][0]["hits"], v["cmc"][0]["searches"], v["search_counts"]["non_mated"])
+        for name, v in report.metrics["variants"].items()
+    }
+    assert counts == {"G1": (2, 2, 1), "G2": (1, 1, 2)}
+    assert report.metrics["mean_over_galleries"][0] == {"name": "rank 1", "mean": 1.0, "galleries": [1.0, 1.0]}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("ijbc_template_pair_label.txt", "1 99 0\n", r"template 99 has no face in .*ijbc_face_tid_mid.txt"),
+        ("ijbc_template_pair_label.txt", "1 2 3\n", r":1: the label must be 1 \(same\) or 0; got 3"),
+        ("ijbc_template_pair_label.txt", "1 2\n", ":1: expected 3 numbers"),
+        ("ijbc_face_tid_mid.txt", "1.jpg 1\n", ":1: expected 'name template media'"),
+        ("ijbc_name_5pts_score.txt", "1.jpg 0 0 0.9\n", ":1: expected 'name', ten coordinates and a score"),
+        ("ijbc_name_5pts_score.txt", f"1.jpg {'0 ' * 10}0.9\n", "no score of the face '2'"),
+    ],
+)
+def test_ijb_malformed(ijbc: Path, file: str, text: str, message: str) -> None:
+    (ijbc / file).write_text(text)
+    with pytest.raises(InputError, match=message):
+        PROTOCOLS.get("ijbc").read(ijbc)
+
+
+def test_ijb_unknown_template_of_a_gallery_is_an_error(ijbc: Path) -> None:
+    (ijbc / "ijbc_1N_gallery_G1.csv").write_text("T,S\n1,100\n77,300\n")
+    with pytest.raises(InputError, match="template 77 has no face"):
+        PROTOCOLS.get("ijbc-1n").read(ijbc)
+    (ijbc / "ijbc_1N_gallery_G1.csv").write_text("T,S\n1,100\n1,300\n")
+    with pytest.raises(InputError, match="template 1 has two subjects, 100 and 300"):
+        PROTOCOLS.get("ijbc-1n").read(ijbc)
+
+
+# ------------------------------------------------------------------------------------------------------------ BLUFR
+
+
+def test_blufr_style_trials_have_the_shape() -> None:
+    labels = np.repeat(np.arange(60), np.tile([1, 2, 4], 20))
+    trials = draw_trials(labels)
+    assert len(trials) == 10
+    for trial in trials:
+        assert len(np.unique(labels[trial.test])) == 60 - round(60 * 1500 / 5749)
+        assert len(np.unique(labels[trial.gallery])) == len(trial.gallery) == round(60 * 1000 / 5749)
+        assert np.isin(labels[trial.gallery], labels[trial.probes]).all()  # everybody enrolled searches at least once
+        np.testing.assert_array_equal(np.sort(np.concatenate([trial.gallery, trial.probes])), trial.test)
+    assert all(np.array_equal(a.test, b.test) for a, b in zip(trials, draw_trials(labels), strict=True))
+
+
+def test_blufr_official_file_by_hand(tmp_path: Path) -> None:
+    """Two trials over 110 images: one person with a gallery image at 0° and two probes, and 106 strangers or more around 180°."""
+    savemat = pytest.importorskip("scipy.io").savemat
+    names = [*(f"Ann_Lee_{n:04d}.jpg" for n in (1, 2, 3)), *(f"Stranger{n}_0001.jpg" for n in range(107))]
+    labels = np.array([1, 1, 1, *range(2, 109)])
+    cells = np.array([[np.array([name])] for name in names], dtype=object)
+
+    def indices(*parts: list[int]) -> np.ndarray:
+        cell = np.empty((2, 1), dtype=object)
+        for row, part in enumerate(parts):
+            cell[row, 0] = np.array(part)[:, None]
+        return cell
+
+    everybody = list(range(1, 111))
+    content = {
+        "imageList": cells,
+        "labels": labels[:, None],
+        "testIndex": indices(everybody, everybody),
+        "galIndex": indices([1], [2]),
+        "probIndex": indices(everybody[1:], [1, *everybody[2:]]),
+    }
+    savemat(tmp_path / "blufr_lfw_config.mat", content)
+    angles = {f"{name[:-9]}/{name[:-4]}": 180.0 + n / 10 for n, name in enumerate(names)}
+    angles |= {"Ann_Lee/Ann_Lee_0001": 0.0, "Ann_Lee/Ann_Lee_0002": 5.0, "Ann_Lee/Ann_Lee_0003": 185.0}
+    report = run("blufr", tmp_path, embedded(angles)).to_report()
+    assert report.title.startswith("BLUFR, 2 trials")
+    first = report.metrics["each_trial"][0]
+    assert (first["genuine"], first["impostor"], first["mated"], first["non_mated"]) == (3, 110 * 109 // 2 - 3, 2, 107)
+    assert first["identified"] == 1  # the probe at 5°; the one at 185° is as far as the strangers
+    rate = report.metrics["trials"][1]
+    assert (rate["name"], rate["mean"], rate["deviation"]) == ("DIR@FAR=1%", 0.5, 0.0)
+    assert "μ − σ" in run("blufr", tmp_path, embedded(angles)).summary()
+    content["galIndex"] = indices([1], [999])
+    savemat(tmp_path / "blufr_lfw_config.mat", content)
+    with pytest.raises(InputError, match=r"an index of a trial is not in 1 … 110"):
+        read_blufr(tmp_path)
+
+
+def test_blufr_style_is_named_so(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    ids = [f"p{person}/p{person}_{number:04d}" for person in range(150) for number in range(1, 4)]
+    (tmp_path / "images.txt").write_text("\n".join(ids))
+    labels = np.repeat(np.arange(150), 3)
+    vectors = (random.normal(size=(150, 16))[labels] + 0.5 * random.normal(size=(450, 16))).astype(np.float32)
+    report = run("blufr", tmp_path / "images.txt", EmbeddingSet(vectors, labels, tuple(ids))).to_report()
+    assert report.title == "BLUFR-style, 10 trials"
+    values = report.metrics["trials"][0]
+    assert values["deviation"] == pytest.approx(np.std(values["values"], ddof=1))
+
+
+# ------------------------------------------------------------------------------------------------------------ fairness
+
+
+def test_fairness_lists(tmp_path: Path) -> None:
+    lines = ["1\t12", *(f"p{n}\t1\t2" for n in range(12)), *(f"p{n}\t1\tp{(n + 2) % 12}\t2" for n in range(12))]
+    groups = "".join(f"p{n} {'odd' if n % 2 else 'even'}\n" for n in range(12))
+    lists = write(tmp_path, pairs="\n".join(lines), groups=groups)
+    angles = {f"p{n}/p{n}_{i:04d}": 30.0 * n + i for n in range(12) for i in (1, 2)}
+    angles["p1/p1_0002"] = 120.0  # far from p1's first image
+    metrics = run("fairness", lists, embedded(angles)).to_report().metrics
+    rows = {row["group"]: row for row in metrics["fairness"]["groups"]}
+    assert (rows["odd"]["genuine"], rows["odd"]["impostor"], rows["even"]["genuine"]) == (6, 6, 6)
+    assert (rows["odd"]["rejected_genuine"], rows["even"]["rejected_genuine"]) == (1, 0)
+    (tmp_path / "groups.txt").write_text(groups.replace("p3 odd\n", ""))
+    with pytest.raises(InputError, match=r"pairs.txt:5: 'p3' has no group"):
+        PROTOCOLS.get("fairness").read(lists)
+    (tmp_path / "groups.txt").write_text(groups + "p3 even\n")
+    with pytest.raises(InputError, match=r"groups.txt:13: 'p3' is in two groups, 'odd' and 'even'"):
+        PROTOCOLS.get("fairness").read(lists)

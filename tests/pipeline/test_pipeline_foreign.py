@@ -1,0 +1,290 @@
+"""Models and embeddings made elsewhere: ONNX files, arrays with text files, MegaFace features, insightface's test sets."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from orthodrome.data import open_reader
+from orthodrome.evaluation import PROTOCOLS
+from orthodrome.pipeline import (
+    OnnxModel,
+    ProtocolData,
+    create_model,
+    evaluate_embeddings,
+    evaluate_model,
+    load_embeddings,
+    load_onnx,
+    read_preprocessing,
+    save_embeddings,
+)
+from orthodrome.pipeline.audit import audited
+from orthodrome.pipeline.megaface_features import read_feature, read_features, write_feature
+from orthodrome.pipeline.opening import open_model
+from orthodrome.types import EmbeddingSet, InputError, Preprocessing
+
+
+def field(number: int, content: bytes | int | str) -> bytes:
+    """One field of a protocol buffer."""
+    if isinstance(content, int):
+        return varint(number << 3) + varint(content)
+    data = content.encode() if isinstance(content, str) else content
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def varint(value: int) -> bytes:
+    out = b""
+    while value > 127:
+        out, value = out + bytes([value & 127 | 128]), value >> 7
+    return out + bytes([value])
+
+
+def flatten_model(batch: int | str = "batch", side: int = 4) -> bytes:
+    """An ONNX file whose embedding is its input, flattened."""
+
+    def tensor(name: str, *shape: int | str) -> bytes:
+        dimensions = b"".join(field(1, field(1, size) if isinstance(size, int) else field(2, size)) for size in shape)
+        return field(1, name) + field(2, field(1, field(1, 1) + field(2, dimensions)))
+
+    node = field(1, "pixels") + field(2, "embedding") + field(4, "Flatten")
+    graph = (
+        field(1, node)
+        + field(2, "flatten")
+        + field(11, tensor("pixels", batch, 3, side, side))
+        + field(12, tensor("embedding", batch, 3 * side**2))
+    )
+    return field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 13))
+
+
+PREPROCESSING = "{mean: [1, 2, 3], std: [2, 4, 8], size: 4, colour: RGB}"
+
+
+@pytest.fixture
+def onnx_file(tmp_path: Path) -> Path:
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "flatten.onnx").write_bytes(flatten_model())
+    return tmp_path / "flatten.onnx"
+
+
+def images(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("colour", ["RGB", "BGR"])
+def test_onnx_sees_each_channel_scaled_by_its_own_mean_and_std(onnx_file: Path, colour: str) -> None:
+    model = load_onnx(onnx_file, read_preprocessing(PREPROCESSING.replace("RGB", colour)))
+    pixels = images(3)
+    ordered = pixels if colour == "RGB" else pixels[..., ::-1]
+    expected = ((ordered - np.float32([1, 2, 3])) / np.float32([2, 4, 8])).transpose(0, 3, 1, 2).reshape(3, -1)
+    np.testing.assert_allclose(model.embed(pixels, flip="none", workers=0).vectors, expected, rtol=1e-6)
+
+
+def test_onnx_with_a_fixed_batch_loses_no_tail(onnx_file: Path) -> None:
+    """Sets smaller than the batch, and a last batch that is not full."""
+    free = load_onnx(onnx_file, read_preprocessing(PREPROCESSING))
+    onnx_file.write_bytes(flatten_model(batch=4))
+    fixed = load_onnx(onnx_file, read_preprocessing(PREPROCESSING))
+    assert fixed.batch_size == 4
+    for count in (1, 3, 4, 7):
+        expected = free.embed(images(count), flip="concat", workers=0).vectors
+        np.testing.assert_array_equal(fixed.embed(images(count), flip="concat", workers=0, batch_size=5).vectors, expected)
+
+
+def test_trap_a_set_smaller_than_the_batch_and_a_tail_batch() -> None:
+    model = create_model("sfnet4", 8, Preprocessing((32, 32)), {"width": 0.125})
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    whole = model.embed(pixels, workers=0, batch_size=64)
+    assert len(whole) == 5
+    np.testing.assert_allclose(model.embed(pixels, workers=0, batch_size=3).vectors, whole.vectors, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("{std: 1}", "mean is missing"),
+        ("{mean: 1}", "std is missing"),
+        ("{mean: 1, std: 0}", "std must be positive"),
+        ("{mean: 1, std: 1, color: RGB}", "unknown key 'color'.*Did you mean 'colour'"),
+        ("{mean: 1, std: 1, colour: GBR}", "colour must be 'RGB' or 'BGR'"),
+        ("{mean: [1, 2], std: 1}", "mean must be one number or three"),
+        ("{mean: [1, x, 3], std: 1}", "could not convert"),
+        ("{mean: 1, std: 1, size: 0}", "size must be two positive integers"),
+        ("{mean", "cannot be read as YAML"),
+        ("no-such-file.yaml", "no-such-file.yaml: cannot be read as YAML"),
+    ],
+)
+def test_preprocessing_refuses(given: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_preprocessing(given)
+
+
+def test_preprocessing_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("mean: 127.5\nstd: 128\nsize: [112, 96]\ncolour: BGR\ninput: data\n")
+    found = read_preprocessing(str(tmp_path / "p.yaml"))
+    assert (found.mean, found.std, found.size, found.colour, found.input) == (
+        (127.5,) * 3,
+        (128.0,) * 3,
+        (112, 96),
+        "BGR",
+        "data",
+    )
+
+
+def test_onnx_refuses(onnx_file: Path, tmp_path: Path) -> None:
+    for change, message in (
+        ("size: 4", "takes .*the preprocessing makes"),
+        ("input: data, size: 4", "inputs are pixels; .*names data"),
+    ):
+        changed = PREPROCESSING.replace("size: 4", change if "data" in change else "size: 5")
+        with pytest.raises(InputError, match=message):
+            load_onnx(onnx_file, read_preprocessing(changed))
+    with pytest.raises(InputError, match="no such file"):
+        load_onnx(tmp_path / "none.onnx", read_preprocessing(PREPROCESSING))
+    onnx_file.write_bytes(b"nonsense")
+    with pytest.raises(InputError, match="cannot be loaded as an ONNX model"):
+        load_onnx(onnx_file, read_preprocessing(PREPROCESSING))
+    with pytest.raises(InputError, match="--preprocessing is missing"):
+        open_model(onnx_file)
+    with pytest.raises(InputError, match=r"--preprocessing goes with \.onnx"):
+        open_model(tmp_path, PREPROCESSING)
+
+
+# ------------------------------------------------------------------------------------------------------------ embeddings
+
+VECTORS = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+
+
+def test_npy_with_ids_and_labels(tmp_path: Path) -> None:
+    np.save(tmp_path / "e.npy", VECTORS.astype(np.float64))
+    (tmp_path / "ids.txt").write_text("a/1\na/2\nb/1\nb/2\n")
+    (tmp_path / "labels.txt").write_text("zoe\nzoe\nann\nann\n")
+    found = load_embeddings(tmp_path / "e.npy", tmp_path / "ids.txt", tmp_path / "labels.txt")
+    np.testing.assert_array_equal(found.vectors, VECTORS)
+    assert (found.ids, found.labels.tolist()) == (("a/1", "a/2", "b/1", "b/2"), [1, 1, 0, 0])
+    (tmp_path / "labels.txt").write_text("7\n7\n-1\n3\n")
+    assert load_embeddings(tmp_path / "e.npy", labels=tmp_path / "labels.txt").labels.tolist() == [7, 7, -1, 3]
+    (tmp_path / "ids.txt").write_text("a/1\na/2\nb/1\n")
+    with pytest.raises(InputError, match=r"ids.txt: expected 4 lines, one for each embedding; got 3"):
+        load_embeddings(tmp_path / "e.npy", tmp_path / "ids.txt")
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros(4), r"real numbers of shape \(N, D\)"),
+        (np.array([["a", "b"]]), "real numbers"),
+        (np.array([[{}]], dtype=object), "without pickles"),
+    ],
+)
+def test_npy_that_is_not_embeddings(tmp_path: Path, array: np.ndarray, message: str) -> None:
+    np.save(tmp_path / "e.npy", array, allow_pickle=True)
+    with pytest.raises(InputError, match=message):
+        load_embeddings(tmp_path / "e.npy")
+
+
+def test_megaface_features(tmp_path: Path) -> None:
+    file = write_feature(VECTORS[0], tmp_path / "facescrub" / "Ann" / "Ann_1.png_r100.bin")
+    assert file.read_bytes()[:16] == struct.pack("<4i", 6, 1, 4, 5)
+    write_feature(VECTORS[1], tmp_path / "megaface" / "a" / "b" / "7.jpg_r100.bin")
+    found = read_features(tmp_path)
+    assert found.ids == ("facescrub/Ann/Ann_1.png", "megaface/a/b/7.jpg")
+    np.testing.assert_array_equal(found.vectors, VECTORS[:2])
+    assert load_embeddings(tmp_path).ids == found.ids
+    write_feature(VECTORS[0][:3], tmp_path / "megaface" / "short.jpg_r100.bin")
+    with pytest.raises(InputError, match=r"3 numbers, but .* has 6"):
+        read_features(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (struct.pack("<4i", 2, 1, 4, 5) + b"\0" * 7, "2 numbers are announced, which are 24 bytes in all; got 23"),
+        (struct.pack("<4i", 2, 1, 4, 6) + b"\0" * 8, r"must be \(dim, 1, 4, 5\); got \(2, 1, 4, 6\)"),
+        (struct.pack("<4i", 0, 1, 4, 5), "not a MegaFace feature"),
+        (b"short", "not a MegaFace feature"),
+    ],
+)
+def test_megaface_features_damaged(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "x_r.bin").write_bytes(data)
+    with pytest.raises(InputError, match=message):
+        read_feature(tmp_path / "x_r.bin")
+
+
+# ------------------------------------------------------------------------------------------------------------ .bin
+
+
+def test_kinds_of_bins(onnx_file: Path, tmp_path: Path) -> None:
+    """Forty pairs: a person is a pixel pattern. In order of the list, with both kinds in every fold, or one kind first."""
+    random = np.random.default_rng(1)
+    same = np.tile([True, False], 20)
+
+    def png(pixels: np.ndarray) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, format="PNG")
+        return buffer.getvalue()
+
+    def write(flags: np.ndarray) -> Path:
+        bins = []
+        for flag in flags:
+            first, second = random.integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
+            bins += [png(first), png(first if flag else second)]
+        (tmp_path / "small.bin").write_bytes(pickle.dumps((bins, flags.tolist())))
+        return tmp_path / "small.bin"
+
+    model = load_onnx(onnx_file, read_preprocessing(PREPROCESSING.replace("[1, 2, 3]", "127.5")))
+    where = ProtocolData("bin", Path(), write(same), {"convention": "insightface"})
+    report = evaluate_model(model, where).to_report()
+    assert report.metrics["accuracy"]["mean"] == 1.0
+    assert len(report.metrics["folds"]) == 10
+    assert report.metrics["compatibility"]["plus_minus"] == 0.0
+    ordered = evaluate_model(model, ProtocolData("bin", Path(), write(np.sort(same)[::-1]))).to_report()
+    assert "accuracy" not in ordered.metrics
+    assert ordered.metrics["eer"]["rate"] == 0.0
+    assert "one kind only" in ordered.notes[0]
+    wrong = create_model("sfnet4", 8, Preprocessing((32, 32)), {"width": 0.125})
+    with pytest.raises(InputError, match=r"small.bin/000000: the image is 4×4 .*the model takes 32×32"):
+        evaluate_model(wrong, where)
+
+
+# ------------------------------------------------------------------------------------------------------------ audit
+
+
+def test_overlap_audit_in_the_report(tmp_path: Path, small_faces: Path, small_pairs: Path) -> None:
+    ids = tuple(reader.sample(i).key for reader in [open_reader(small_faces)] for i in range(len(reader)))
+    vectors = np.random.default_rng(0).normal(size=(len(ids), 8)).astype(np.float32)
+    test = EmbeddingSet(vectors, np.full(len(ids), -1), ids)
+    result = evaluate_embeddings(test, ProtocolData("pairs", Path(), small_pairs))
+    (tmp_path / "names.txt").write_text("Person 0\nsomebody\n")
+    by_name = audited(result, test, tmp_path / "names.txt").to_report().metrics["overlap"]
+    assert by_name["pairs"] == [{"train": "Person 0", "test": "person_0"}]
+    by_folder = audited(result, test, small_faces).to_report().metrics["overlap"]
+    assert len(by_folder["pairs"]) == 6
+    save_embeddings(test, tmp_path / "train.npz")
+    found = audited(result, test, tmp_path / "train.npz")
+    assert found.to_report().metrics["overlap"]["pairs"][0]["score"] == pytest.approx(1)
+    assert "overlap" in found.summary()
+
+
+def test_reference_model_on_lfw(shared_folder: Path, tmp_path: Path) -> None:
+    """Fold 1 of LFW through the whole path: 600 pairs of the shared .bin; the full run is `orthodrome evaluate` on 6,000."""
+    pytest.importorskip("onnxruntime")
+    files = shared_folder / "models" / "mobilefacenet_reference.onnx", shared_folder / "fixtures" / "lfw_fold1.bin"
+    if not all(file.is_file() for file in files):
+        pytest.skip("needs the reference model and lfw_fold1.bin")
+    copied = Path(shutil.copy(files[1], tmp_path))
+    imagenet = "{mean: [123.675, 116.28, 103.53], std: [58.395, 57.12, 57.375], input: input0}"
+    model = load_onnx(files[0], read_preprocessing(imagenet))
+    assert isinstance(model, OnnxModel)
+    report = PROTOCOLS.get("bin")
+    found = report.read(copied)
+    few = type(found)(found.images[:100] + found.images[-100:], np.append(found.same[:50], found.same[-50:]), found.source)
+    embeddings = model.embed(report.images(few, Path()), flip="concat", workers=0)
+    metrics = report.run(embeddings, few).to_report().metrics
+    assert metrics["eer"]["rate"] <= 0.03
