@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +32,7 @@ from orthodrome.types import Aligner, Detector, InputError
 
 LANDMARK_FILE = "landmarks.jsonl"
 MISSES_FILE = "misses.csv"
+_GROUP = 4  # photographs that travel to a process together: alone, each would cost half a millisecond more
 
 Progress = Callable[[int, int], None]
 
@@ -323,13 +325,19 @@ def _file_size(path: Path) -> int | None:
         return None
 
 
-def _each(do: PhotographAligner, tasks: Iterable[Task], workers: int | None) -> Iterator[Photograph]:
+def _each(do: PhotographAligner, tasks: Sequence[Task], workers: int | None) -> Iterator[Photograph]:
     processes = available_processors() if workers is None else workers
     if not processes:
         yield from map(do, tasks)
         return
+    groups = (tasks[first : first + _GROUP] for first in range(0, len(tasks), _GROUP))
     with _one_thread():
-        yield from map_in_processes(do, tasks, processes, prefetch=4)
+        for group in map_in_processes(partial(_do_all, do), groups, processes):
+            yield from group
+
+
+def _do_all(do: PhotographAligner, tasks: Sequence[Task]) -> list[Photograph]:
+    return [do(task) for task in tasks]
 
 
 @contextmanager
