@@ -17,16 +17,19 @@ Content = bytes | Callable[[BinaryIO], object]
 """The bytes of a file, or a function that writes them into an open file."""
 
 
-def write_file(path: Path, content: Content) -> Path:
+def write_file(path: Path, content: Content, *, sync: bool = True) -> Path:
     """Write one file; see `write_together`."""
-    return write_together(path.parent, {path.name: content})[0]
+    return write_together(path.parent, {path.name: content}, sync=sync)[0]
 
 
-def write_together(folder: Path, contents: Mapping[str, Content]) -> tuple[Path, ...]:
+def write_together(folder: Path, contents: Mapping[str, Content], *, sync: bool = True) -> tuple[Path, ...]:
     """Write ``contents`` (file name -> content) into ``folder``, made if need be: to files beside first, renamed once all are on disk.
 
     Raises InputError naming the file and the reason (no space left, no permission); then no file is half-written, older files of
     these names are as they were, and none is left over.
+
+    Without ``sync`` the disk is not waited for (milliseconds a file): files are whole after any end of the process, but a loss of
+    power may truncate them. For the many files that are cheap to make again, by a reader that knows their sizes.
     """
     written: list[tuple[Path, Path]] = []
     current = folder
@@ -36,7 +39,7 @@ def write_together(folder: Path, contents: Mapping[str, Content]) -> tuple[Path,
             current = folder / name
             beside = folder / f".{name}.{os.getpid()}.part"
             written.append((beside, current))
-            _write_to_disk(beside, content)
+            _write(beside, content, sync)
         for beside, current in written:
             beside.replace(current)
     except OSError as error:
@@ -60,7 +63,7 @@ class _RawFile(io.FileIO):
             raise
 
 
-def _write_to_disk(path: Path, content: Content) -> None:
+def _write(path: Path, content: Content, sync: bool) -> None:
     raw = _RawFile(path, "wb")
     try:
         with io.BufferedWriter(raw) as file:
@@ -69,7 +72,8 @@ def _write_to_disk(path: Path, content: Content) -> None:
             else:
                 file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
     except Exception:
         if raw.error:
             raise raw.error from None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orthodrome.data import Augmentation, Draws
-from orthodrome.data.transforms import turn_and_zoom
+from orthodrome.data.geometric import turn_and_zoom
 from orthodrome.types import InputError
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orthodrome import __version__
-from orthodrome.cli import bench, compare_all, compare_runs, data, embed, evaluate, figures, losses, quickstart, train
+from orthodrome.cli import align, bench, compare_all, compare_runs, data, embed, evaluate, figures, losses, quickstart, train
 
 app = typer.Typer(
     name="orthodrome",
@@ -47,6 +47,7 @@ def register() -> None:
             compare_runs.compare_runs,
             compare_all.compare_all,
             embed.embed,
+            align.align,
             losses.losses,
             figures.figures,
         ):

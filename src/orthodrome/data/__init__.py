@@ -7,6 +7,7 @@ from orthodrome.data.decode import decode_image, printable
 from orthodrome.data.encoded import EncodedReader
 from orthodrome.data.files import FileReader
 from orthodrome.data.folder import read_folder
+from orthodrome.data.geometric import horizontal_flip, shift_images
 from orthodrome.data.listing import read_list
 from orthodrome.data.loader import Loader, create_loader
 from orthodrome.data.memory import MemoryReader
@@ -21,14 +22,7 @@ from orthodrome.data.shards import read_shards
 from orthodrome.data.sources import SourceReader
 from orthodrome.data.split import Subset, split_identities
 from orthodrome.data.tables import read_tables
-from orthodrome.data.transforms import (
-    Augmentation,
-    Transform,
-    horizontal_flip,
-    shift_images,
-    to_network_input,
-    unchanged,
-)
+from orthodrome.data.transforms import Augmentation, Transform, to_network_input, unchanged
 from orthodrome.data.verification_bin import VerificationSet, read_verification_set, save_verification_set
 
 __all__ = [

@@ -31,6 +31,16 @@ class Draws:
         """int64 (B,) in ``[low, high]``, both ends included."""
         return low + np.floor(self.uniform(purpose) * (high - low + 1)).astype(np.int64)
 
+    def bytes(self, purpose: str, count: int) -> np.ndarray:
+        """uint8 (B, count), uniform in ``[0, 255]``."""
+        counters = np.arange(-(-count // 8), dtype=np.uint64)
+        words = splitmix64(self._bits(purpose)[:, None] + counters)
+        return words.astype("<u8").view(np.uint8)[:, :count]
+
+    def of(self, positions: np.ndarray) -> Draws:
+        """The draws of some of the images, by their positions in the batch."""
+        return Draws(self.seed, self.epoch, np.asarray(self.indices)[positions])
+
     def _bits(self, purpose: str) -> np.ndarray:
         state = np.zeros(1, dtype=np.uint64)
         for word in (self.seed, self.epoch, zlib.crc32(purpose.encode())):

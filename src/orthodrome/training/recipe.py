@@ -65,9 +65,29 @@ class HeadSettings(_Section):
         return self.model_dump(exclude_defaults=True)
 
 
-class DataSettings(_Section):
-    """What the network sees. ``size`` is a side or [height, width]; ``shift`` is ± pixels, ``rotate`` ± degrees, ``zoom`` a factor of
-    1 ± zoom; pixels become ``(x − mean)/std``.
+class AugmentationSettings(_Section):
+    """What is done to training images, and how strongly, see :class:`orthodrome.data.Augmentation`; 0 leaves a step out."""
+
+    flip: float = Field(0.5, ge=0, le=1)
+    shift: int = Field(0, ge=0)
+    rotate: float = Field(0.0, ge=0, le=180)
+    zoom: float = Field(0.0, ge=0, lt=1)
+    random_crop: float = Field(0.0, ge=0, lt=1)
+    crop: float = Field(0.0, ge=0, le=1)
+    photometric: float = Field(0.0, ge=0, le=1)
+    low_resolution: float = Field(0.0, ge=0, le=1)
+    erase: float = Field(0.0, ge=0, le=1)
+    cutout: float = Field(0.0, ge=0, le=1)
+
+    @property
+    def augmentation(self) -> dict[str, Any]:
+        """Strength by name."""
+        return {name: getattr(self, name) for name in AugmentationSettings.model_fields}
+
+
+class DataSettings(AugmentationSettings):
+    """What the network sees. ``size`` is a side or [height, width]; pixels become ``(x − mean)/std``. The strengths of the augmentation
+    are keys of this section too.
 
     ``quarantine`` is the share of the set that may be left out because it cannot be used; each such item is reported.
 
@@ -79,10 +99,6 @@ class DataSettings(_Section):
     mean: float = 127.5
     std: float = Field(127.5, gt=0)
     template: str = "none"
-    flip: float = Field(0.5, ge=0, le=1)
-    shift: int = Field(0, ge=0)
-    rotate: float = Field(0.0, ge=0, le=180)
-    zoom: float = Field(0.0, ge=0, lt=1)
     cache: Literal["auto", "disk"] | bool = "auto"
     workers: int | None = Field(None, ge=0)
     sampler: Literal["uniform", "identities", "balanced", "square_root"] = "uniform"

@@ -154,7 +154,7 @@ def open_loader(recipe: Recipe, reader: ImageReader, console: Console) -> Loader
             reader,
             sampler,
             settings.height_and_width,
-            augmentation=Augmentation(settings.flip, settings.shift, settings.rotate, settings.zoom),
+            augmentation=Augmentation(**settings.augmentation),
             seed=recipe.seed,
             workers=settings.workers,
             cache=settings.cache,
