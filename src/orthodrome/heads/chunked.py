@@ -149,7 +149,9 @@ def chunked(
         raise InputError(f"filter_below needs a loss whose gradient vanishes for far classes; {spec.name} smooths its labels")
     floor = math.log(filter_below) if filter_below else -math.inf
     cosines = replace(spec, angular=plain, link=SOFTMAX)
-    bounded = spec.link if filter_below else replace(spec.link, log_bound=None)  # a bound that nobody asks for costs as much as the loss
+    bounded = (
+        spec.link if filter_below else replace(spec.link, log_bound=None)
+    )  # a bound that nobody asks for costs as much as the loss
     passes, passes_over_cosines = kernels(replace(spec, link=bounded)), kernels(cosines)
 
     def compare(query: Tensor, labels: Tensor, proxies: Tensor, class_bias: Tensor | None) -> Classes:

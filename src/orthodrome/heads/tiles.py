@@ -3,7 +3,7 @@
     raw (B, M·K) = q·W_tileᵀ     z = s·ν(reduce(raw/‖w‖) + class bias) + b, −inf for the own class     partial (B,) = ⊕ z
 
 The lengths of proxies are divided out of the products, so that no second copy of W is made: with a = 1/‖w‖ and G = ∂/∂raw,
-∂/∂W = Gᵀ·q − (∂/∂a)·a³·W. Everything between products is elementwise and runs as one compiled pass (``fuse.py``).
+∂/∂W = Gᵀ·q − (Σ_B G·raw)·a²·W. Everything between products is elementwise and runs as one compiled pass (``fuse.py``).
 
 Shapes: B batch, C classes, M classes of a tile, D embedding dimension, K proxies of one class.
 """
@@ -54,15 +54,19 @@ class Kernels:
     each class, the largest ``log_bound`` in the batch. ``gradient``: raw, leaves, context, N, its gradient -> gradients of raw and of
     leaves. ``at_once``: raw, leaves, context, gradient of N -> partial, ``log_bound`` of each class, gradients of raw and of leaves.
 
-    ``leaves`` are differentiated: ``inverse`` (1, M·K) where proxies are divided by their lengths, ``scale``, ``bias``, ``class_bias``
-    (M,). ``context`` is constant: ``target`` (B, 1), ``own`` (B, 1), the column of the own class if it stands in this tile, and
-    margin ``values``.
+    ``column_dots``: gradients of raw, raw -> Σ over the batch of their products (M·K,).
+
+    ``leaves`` are differentiated: ``scale`` where it is no constant, ``bias``, ``class_bias`` (M,). ``context`` is constant: ``target``
+    (B, 1), ``own`` (B, 1), the column of the own class if it stands in this tile, margin ``values``, ``scale``, and ``inverse``
+    (1, M·K), None where proxies are not divided by their lengths: its gradient is left to ``column_dots``, since reducing over the batch
+    here would compute everything once more.
     """
 
     partial: Callable[..., Tensor]
     peaks: Callable[..., tuple[Tensor, Tensor]]
     gradient: Callable[..., tuple[Tensor, dict[str, Tensor]]]
     at_once: Callable[..., tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]]
+    column_dots: Callable[[Tensor, Tensor], Tensor]
 
 
 def kernels(spec: LossSpec) -> Kernels:
@@ -72,12 +76,13 @@ def kernels(spec: LossSpec) -> Kernels:
     def tile_logits(raw: Tensor, leaves: Leaves, context: Mapping[str, Any]) -> Tensor:
         target = context["target"]
         products = raw.to(target.dtype)
-        cos_BM = spec.similarity.reduce(products * leaves["inverse"] if "inverse" in leaves else products)
+        cos_BM = spec.similarity.reduce(products if context["inverse"] is None else products * context["inverse"])
         if "class_bias" in leaves:
             cos_BM = cos_BM + leaves["class_bias"].to(cos_BM.dtype)
         _, nu_BM = spec.angular(target, cos_BM, **context["values"])
         own = torch.arange(cos_BM.shape[1], device=raw.device) == context["own"]
-        return excluding(spec, cos_BM, logits(leaves["scale"], nu_BM, leaves)).masked_fill(own, -torch.inf)
+        scale = leaves["scale"] if "scale" in leaves else context["scale"]
+        return excluding(spec, cos_BM, logits(scale, nu_BM, leaves)).masked_fill(own, -torch.inf)
 
     def partial(raw: Tensor, leaves: Leaves, context: Mapping[str, Any]) -> Tensor:
         return link.partial(tile_logits(raw, leaves, context))
@@ -114,7 +119,10 @@ def kernels(spec: LossSpec) -> Kernels:
             )
         return z_BM.detach(), by_raw, dict(zip(inputs, by_inputs, strict=True))
 
-    return Kernels(fused(partial), fused(peaks), fused(gradient), fused(at_once))
+    def column_dots(by_raw: Tensor, raw: Tensor) -> Tensor:
+        return (by_raw * raw.to(by_raw.dtype)).sum(dim=0)
+
+    return Kernels(fused(partial), fused(peaks), fused(gradient), fused(at_once), fused(column_dots))
 
 
 @dataclass(frozen=True)
@@ -162,7 +170,15 @@ class Tile:
         self.problem, self.query, self.classes = problem, query, classes
         self.rows = rows_of(classes, problem.spec.similarity.per_class)
         self.proxies = promote(problem.operands.proxies.detach()[self.rows])
-        self.context = {"target": problem.target, "own": own.unsqueeze(1), "values": problem.values}
+        unit = problem.spec.similarity.unit_proxies
+        self.inverse = sphere.inverse_norms(self.proxies).T if unit else None
+        self.context = {
+            "target": problem.target,
+            "own": own.unsqueeze(1),
+            "values": problem.values,
+            "scale": problem.operands.scale.detach(),
+            "inverse": self.inverse,
+        }
 
     def products(self) -> Tensor:
         """Raw products (B, M·K) of queries and proxies."""
@@ -171,9 +187,7 @@ class Tile:
     def leaves(self) -> dict[str, Tensor]:
         """What is differentiated beside the products."""
         operands = self.problem.operands
-        found = {"scale": operands.scale}
-        if self.problem.spec.similarity.unit_proxies:
-            found["inverse"] = sphere.inverse_norms(self.proxies).T
+        found = {"scale": operands.scale} if operands.scale.requires_grad else {}
         if operands.bias is not None:
             found["bias"] = operands.bias
         if operands.class_bias is not None:
@@ -194,51 +208,50 @@ class Tile:
     @torch.no_grad()
     def add_gradients(self, raw: Tensor, n: Tensor, upstream: Tensor, gradients: Operands) -> None:
         """Adds the gradients under ``upstream``, the gradient of N = ``n``, to ``gradients``."""
-        leaves = self.leaves()
-        by_raw, by_leaf = self.problem.kernels.gradient(raw, leaves, self.context, n, upstream)
-        self._add(by_raw, by_leaf, leaves, gradients)
+        by_raw, by_leaf = self.problem.kernels.gradient(raw, self.leaves(), self.context, n, upstream)
+        self._add(by_raw, raw, by_leaf, gradients)
 
     @torch.no_grad()
     def partial_and_gradients(self, raw: Tensor, upstream: Tensor, gradients: Operands) -> Tensor:
         """The partial of an additive link, and its gradients added to ``gradients``."""
-        leaves = self.leaves()
-        partial, log_bounds, by_raw, by_leaf = self.problem.kernels.at_once(raw, leaves, self.context, upstream)
+        partial, log_bounds, by_raw, by_leaf = self.problem.kernels.at_once(raw, self.leaves(), self.context, upstream)
         if self.problem.floor == -torch.inf:
-            self._add(by_raw, by_leaf, leaves, gradients)
+            self._add(by_raw, raw, by_leaf, gradients)
         else:
-            self._add_some((log_bounds >= self.problem.floor).nonzero().squeeze(1), by_raw, by_leaf, leaves, gradients)
+            self._add_some((log_bounds >= self.problem.floor).nonzero().squeeze(1), by_raw, raw, by_leaf, gradients)
         return partial
 
-    def _add(self, by_raw: Tensor, by_leaf: Leaves, leaves: Leaves, gradients: Operands) -> None:
+    def _add(self, by_raw: Tensor, raw: Tensor, by_leaf: Leaves, gradients: Operands) -> None:
         self._add_scalars(by_leaf, gradients)
-        self._add_products(by_raw, self.proxies, self.rows, by_leaf, leaves, gradients)
+        self._add_products(by_raw, raw, self.proxies, self.rows, self.inverse, gradients)
 
-    def _add_some(self, kept: Tensor, by_raw: Tensor, by_leaf: Leaves, leaves: Leaves, gradients: Operands) -> None:
+    def _add_some(self, kept: Tensor, by_raw: Tensor, raw: Tensor, by_leaf: Leaves, gradients: Operands) -> None:
         """As :meth:`_add`, but only the ``kept`` columns of the tile enter the products."""
         self._add_scalars(by_leaf, gradients)
         columns = rows_of(kept, self.problem.spec.similarity.per_class)
         rows = torch.arange(len(self.problem.operands.proxies), device=kept.device)[self.rows][columns]
-        by_leaf, leaves = ({k: v[:, columns] for k, v in found.items() if k == "inverse"} for found in (by_leaf, leaves))
-        self._add_products(by_raw[:, columns], self.proxies[columns], rows, by_leaf, leaves, gradients)
+        inverse = None if self.inverse is None else self.inverse[:, columns]
+        self._add_products(by_raw[:, columns], raw[:, columns], self.proxies[columns], rows, inverse, gradients)
 
     def _add_scalars(self, by_leaf: Leaves, gradients: Operands) -> None:
-        gradients.scale.add_(by_leaf["scale"])
+        if "scale" in by_leaf:
+            gradients.scale.add_(by_leaf["scale"])
         if gradients.bias is not None:
             gradients.bias.add_(by_leaf["bias"])
         if gradients.class_bias is not None:
             gradients.class_bias[self.classes] = by_leaf["class_bias"]
 
     def _add_products(
-        self, by_raw: Tensor, proxies: Tensor, rows: slice | Tensor, by_leaf: Leaves, leaves: Leaves, gradients: Operands
+        self, by_raw: Tensor, raw: Tensor, proxies: Tensor, rows: slice | Tensor, inverse: Tensor | None, gradients: Operands
     ) -> None:
-        """∂/∂q += G·W, and ∂/∂W = Gᵀ·q − (∂/∂a)·a³·W in its rows, written where it belongs: passes over W are what a tile costs."""
+        """∂/∂q += G·W, and ∂/∂W = Gᵀ·q − (Σ_B G·raw)·a²·W in its rows, written where it belongs: passes over W are what a tile costs."""
         rounded = self.problem.rounded
         factor = rounded(by_raw)
         gradients.query.add_(factor @ rounded(proxies))
         in_place = isinstance(rows, slice) and gradients.proxies.dtype == proxies.dtype
         by_proxies = gradients.proxies[rows] if in_place else torch.empty_like(proxies)
-        if "inverse" in leaves:
-            torch.mul(proxies, -(by_leaf["inverse"] * leaves["inverse"] ** 3).T, out=by_proxies)
+        if inverse is not None:
+            torch.mul(proxies, -(self.problem.kernels.column_dots(by_raw, raw) * inverse**2).T, out=by_proxies)
         else:
             by_proxies.zero_()
         add_product(by_proxies, factor.T, self.query)
