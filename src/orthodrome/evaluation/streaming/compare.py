@@ -33,7 +33,7 @@ ROC_SHARES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 DENSE_SHARE = 0.003
 """Bands that reach down to scores this share of impostors has are counted on whole tiles."""
 
-LONG = 2**30
+LONG = 2**28
 """Comparisons from which compiling pays."""
 
 MOST_HELD, MOST_COMPARED = 2**20, 2**33
