@@ -21,7 +21,7 @@ from orthodrome.evaluation.streaming.tallies import Band, Tally
 from orthodrome.evaluation.streaming.tiles import Tile
 from orthodrome.fuse import fused
 
-SEGMENT = 64
+SEGMENT = 32
 """Neighbouring scores that are passed over together when none of them is of interest."""
 
 Scores = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -61,12 +61,17 @@ def count_tile(work: Work, tile: Tile, genuine: Tally, impostor: Tally) -> None:
 
 
 def pass_over(scores: Tensor, lowest: Tensor, certain: Tensor) -> tuple[Tensor, Tensor]:
-    """How many scores lie above each of ``certain`` (K,): (K, r). Which lie in one of [lowest, certain]: (r, c)."""
+    """How many scores lie above each of ``certain`` (K,): (K, r). Segments with one in some [lowest, certain]: 1 there, else 0."""
     above = torch.stack([(scores > certain[k]).float().sum(dim=1) for k in range(len(certain))])
-    near = (scores >= lowest[0]) & (scores <= certain[0])
+    return above, segments(near(scores, lowest, certain).float()).amax(dim=1)
+
+
+def near(scores: Tensor, lowest: Tensor, certain: Tensor) -> Tensor:
+    """Which scores lie in some [lowest, certain] of (K,)."""
+    found = (scores >= lowest[0]) & (scores <= certain[0])
     for k in range(1, len(certain)):
-        near = near | ((scores >= lowest[k]) & (scores <= certain[k]))
-    return above, near
+        found = found | ((scores >= lowest[k]) & (scores <= certain[k]))
+    return found
 
 
 def sums_of(units_a: Tensor, units_b: Tensor) -> Tensor:
@@ -133,9 +138,10 @@ def _count_dense(work: Work, tile: Tile, impostor: Tally) -> None:
     bands = work.bands[: work.dense]
     lowest = [work.screen.rounded(band.low - tile.error) for band in bands]
     certain = [work.screen.rounded(band.high + tile.error) for band in bands]
-    above, near = (_compiled_pass if work.long else pass_over)(tile.scores, torch.tensor(lowest), torch.tensor(certain))
+    ends = torch.tensor(lowest), torch.tensor(certain)
+    above, chosen = (_compiled_pass if work.long else pass_over)(tile.scores, *ends)
     not_impostors = _screened(tile, _not_impostors(work.problem, tile))
-    found = impostors_at(work.problem, tile, np.flatnonzero(near.numpy()))
+    found = impostors_at(work.problem, tile, _places(tile.scores, chosen > 0, lambda scores: near(scores, *ends)))
     for number, level in enumerate(certain):
         counted = int(above[number].to(torch.int64).sum()) - int(np.count_nonzero(not_impostors > level))
         impostor.add_above(number, counted)
@@ -163,12 +169,20 @@ def _count_unsure(work: Work, tile: Tile, impostor: Tally, number: int, found: I
 
 def peaks(scores: Tensor, low: float) -> np.ndarray:
     """Where, in the flat tile, scores are at or above ``low``: a fast pass over segments, then a look at those that reach it."""
-    flat = scores.view(-1)
-    whole = flat[: len(flat) // SEGMENT * SEGMENT].view(-1, SEGMENT)
-    segments = (whole.amax(dim=1) >= low).nonzero().squeeze(1)
-    inside, column = (whole[segments] >= low).nonzero(as_tuple=True)
-    rest = (flat[whole.numel() :] >= low).nonzero().squeeze(1) + whole.numel()
-    return torch.cat([segments[inside] * SEGMENT + column, rest]).numpy()
+    return _places(scores, segments(scores).amax(dim=1) >= low, lambda found: found >= low)
+
+
+def segments(scores: Tensor) -> Tensor:
+    """(n, SEGMENT): neighbours in the flat tile, without the last few that fill no segment."""
+    return scores.view(-1)[: scores.numel() // SEGMENT * SEGMENT].view(-1, SEGMENT)
+
+
+def _places(scores: Tensor, chosen: Tensor, wanted: Callable[[Tensor], Tensor]) -> np.ndarray:
+    """Where, in the flat tile, scores are ``wanted``: among the ``chosen`` segments, and in what fills none."""
+    whole, numbers = segments(scores), chosen.nonzero().squeeze(1)
+    inside, column = wanted(whole[numbers]).nonzero(as_tuple=True)
+    rest = wanted(scores.view(-1)[whole.numel() :]).nonzero().squeeze(1) + whole.numel()
+    return torch.cat([numbers[inside] * SEGMENT + column, rest]).numpy()
 
 
 def impostors_at(problem: Comparison, tile: Tile, places: np.ndarray) -> Impostors:
