@@ -39,7 +39,7 @@ def write_together(folder: Path, contents: Mapping[str, Content], *, sync: bool 
             current = folder / name
             beside = folder / f".{name}.{os.getpid()}.part"
             written.append((beside, current))
-            _write(beside, content, sync)
+            _write_to_disk(beside, content, sync)
         for beside, current in written:
             beside.replace(current)
     except OSError as error:
@@ -63,7 +63,7 @@ class _RawFile(io.FileIO):
             raise
 
 
-def _write(path: Path, content: Content, sync: bool) -> None:
+def _write_to_disk(path: Path, content: Content, sync: bool) -> None:
     raw = _RawFile(path, "wb")
     try:
         with io.BufferedWriter(raw) as file:

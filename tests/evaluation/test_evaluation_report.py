@@ -130,9 +130,9 @@ def test_a_disk_that_is_full_at_any_file_leaves_the_old_report_whole(
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     write, calls = files._write_to_disk, []
 
-    def fill_up(path: Path, content: bytes) -> None:
+    def fill_up(path: Path, content: bytes, sync: bool) -> None:
         calls.append(path)
-        write(path, content[: len(content) // 2])
+        write(path, content[: len(content) // 2], sync)
         if len(calls) == number + 1:
             raise OSError(28, "No space left on device")
 
