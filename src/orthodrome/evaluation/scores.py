@@ -8,7 +8,7 @@ multiply-add changes nothing. Ties therefore mean something.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,10 @@ MAX_COMPARISONS = 20_000_000
 """The most comparisons `pair_scores` holds in memory: about 6,300 embeddings, half a gigabyte."""
 
 _BLOCK_ROWS = 256
-_CHUNK_NUMBERS = 4_000_000  # of float64, for the two sides of a chunk of pairs: 64 MB
+_CHUNK_NUMBERS = 2**18  # of float64, on either side of a chunk of pairs: 2 MB, near a core
+
+Sums = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""Units (A, D), units (B, D), rows of either (N,) -> float64 sums of the products of those rows (N,)."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,10 @@ def usable(vectors: ArrayLike, ids: Sequence[str] | None = None, first: int = 0)
     if given.ndim != 2 or given.shape[1] == 0:
         raise InputError(f"embeddings must have shape (N, D) with D ≥ 1; got {given.shape}")
     rows = _float32(given)
+    with np.errstate(over="ignore"):
+        squares = np.einsum("nd,nd->n", rows, rows)  # one fast look; infinite or zero by its own rounding is looked at again
+    if np.isfinite(squares).all() and squares.all():
+        return rows
     _refuse(~np.isfinite(rows).all(axis=1), "holds NaN or infinity", ids, first)
     _refuse((rows == 0).all(axis=1), "is zero and has no direction", ids, first)
     return rows
@@ -85,14 +92,28 @@ def unit_scores(units_a: np.ndarray, units_b: np.ndarray) -> np.ndarray:
     return scores
 
 
-def scores_of_rows(units_a: np.ndarray, units_b: np.ndarray, rows_a: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
-    """The canonical score (N,) of row ``rows_a[i]`` of ``units_a`` with row ``rows_b[i]`` of ``units_b``, in bounded memory."""
+def scores_of_rows(
+    units_a: np.ndarray, units_b: np.ndarray, rows_a: np.ndarray, rows_b: np.ndarray, sums: Sums | None = None
+) -> np.ndarray:
+    """The canonical score (N,) of row ``rows_a[i]`` of ``units_a`` with row ``rows_b[i]`` of ``units_b``, in bounded memory.
+
+    ``sums``: of the products, in any order (`sums_of_rows`). Where their order could matter, the canonical sum is computed.
+    """
+    scores, (unsure,) = _rounded((sums or sums_of_rows)(units_a, units_b, rows_a, rows_b), units_a.shape[1])
+    if unsure.size:
+        scores[unsure] = unit_scores(units_a[rows_a[unsure]], units_b[rows_b[unsure]])
+    return scores
+
+
+def sums_of_rows(units_a: np.ndarray, units_b: np.ndarray, rows_a: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
+    """Σ_d a_d·b_d of those rows in float64, in any order, at most 2·D·2⁻⁵³ from any other order: (N,)."""
     step = max(1, _CHUNK_NUMBERS // units_a.shape[1])
-    scores = np.empty(len(rows_a), dtype=np.float32)
+    sums = np.empty(len(rows_a))
     for start in range(0, len(rows_a), step):
         chunk = slice(start, start + step)
-        scores[chunk] = listed_scores(units_a[rows_a[chunk]], units_b[rows_b[chunk]])
-    return scores
+        a, b = units_a[rows_a[chunk]].astype(np.float64), units_b[rows_b[chunk]].astype(np.float64)
+        np.einsum("nd,nd->n", a, b, out=sums[chunk])
+    return sums
 
 
 def score_block(units_a: np.ndarray, units_b: np.ndarray) -> np.ndarray:
@@ -104,19 +125,6 @@ def score_block(units_a: np.ndarray, units_b: np.ndarray) -> np.ndarray:
     is computed.
     """
     return rounded_once(units_a.astype(np.float64) @ units_b.astype(np.float64).T, units_a, units_b)
-
-
-def listed_scores(units_a: np.ndarray, units_b: np.ndarray) -> np.ndarray:
-    """As `unit_scores`, faster where D is large: sums in any order, and in the canonical one where it could matter."""
-    return once_rounded(np.einsum("nd,nd->n", units_a.astype(np.float64), units_b.astype(np.float64)), units_a, units_b)
-
-
-def once_rounded(products: np.ndarray, units_a: np.ndarray, units_b: np.ndarray) -> np.ndarray:
-    """Canonical scores (N,) of the rows of two arrays from float64 products within 4·D·2⁻⁵³ of the canonical sums."""
-    scores, unsure = _rounded(products, units_a.shape[1])
-    if unsure[0].size:
-        scores[unsure] = unit_scores(units_a[unsure], units_b[unsure])
-    return scores
 
 
 def rounded_once(product: np.ndarray, units_a: np.ndarray, units_b: np.ndarray) -> np.ndarray:

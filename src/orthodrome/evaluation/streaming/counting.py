@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from orthodrome.evaluation.scores import listed_scores, once_rounded, score_block
+from orthodrome.evaluation.scores import Sums, score_block, scores_of_rows
 from orthodrome.evaluation.streaming.screens import Screen
 from orthodrome.evaluation.streaming.sides import Comparison, Positions
 from orthodrome.evaluation.streaming.tallies import Band, Tally
@@ -24,11 +24,8 @@ from orthodrome.fuse import fused
 SEGMENT = 32
 """Neighbouring scores that are passed over together when none of them is of interest."""
 
-Scores = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Unit vectors (n, D) and (n, D) -> canonical scores float32 (n,)."""
-
-LISTED = 512
-"""Comparisons scored at a time from their positions: what fits near a core."""
+LISTED = 2048
+"""Comparisons scored at a time by the compiled sums."""
 
 MANY, BLOCK_ROWS = 0.01, 128
 """The share of a tile from which scoring all of it, so many rows at a time, costs less than scoring those asked for."""
@@ -74,18 +71,18 @@ def near(scores: Tensor, lowest: Tensor, certain: Tensor) -> Tensor:
     return found
 
 
-def sums_of(units_a: Tensor, units_b: Tensor) -> Tensor:
-    """Σ_d a_d·b_d of every row in float64: (n, D), (n, D) -> (n,)."""
-    return (units_a.double() * units_b.double()).sum(dim=1)
+def sums_at(units_a: Tensor, units_b: Tensor, rows_a: Tensor, rows_b: Tensor) -> Tensor:
+    """Σ_d a_d·b_d of pairs of rows in float64: (A, D), (B, D), (n,), (n,) -> (n,)."""
+    return (units_a[rows_a].double() * units_b[rows_b].double()).sum(dim=1)
 
 
-_compiled_pass, _compiled_sums = fused(pass_over), fused(sums_of)
+_compiled_pass, _compiled_sums = fused(pass_over), fused(sums_at)
 
 
 def canonical(work: Work, tile: Tile, positions: Positions) -> np.ndarray:
     """Canonical scores float32 (n,) at ``positions`` of a tile: one by one, or with all others where they are many."""
     many = len(positions[0]) > MANY * tile.scores.numel()
-    return _from_blocks(tile, positions) if many else listed(tile, positions, _compiled_scores if work.long else listed_scores)
+    return _from_blocks(tile, positions) if many else listed(tile, positions, _sums_in_one_shape if work.long else None)
 
 
 def _from_blocks(tile: Tile, positions: Positions) -> np.ndarray:
@@ -98,19 +95,18 @@ def _from_blocks(tile: Tile, positions: Positions) -> np.ndarray:
     return found
 
 
-def listed(tile: Tile, positions: Positions, scores: Scores = listed_scores) -> np.ndarray:
+def listed(tile: Tile, positions: Positions, sums: Sums | None = None) -> np.ndarray:
     """Canonical scores float32 (n,) at ``positions`` of a tile, one by one."""
-    found = [np.empty(0, np.float32)]
-    for start in range(0, len(positions[0]), LISTED):
-        rows, columns = (part[start : start + LISTED] for part in positions)
-        found.append(scores(tile.probe_units[rows], tile.gallery_units[columns]))
-    return np.concatenate(found)
+    return scores_of_rows(tile.probe_units, tile.gallery_units, *positions, sums)
 
 
-def _compiled_scores(units_a: np.ndarray, units_b: np.ndarray) -> np.ndarray:
-    """`listed_scores`, in one shape, so that it is compiled once."""
-    padded = (torch.from_numpy(np.resize(units, (LISTED, units.shape[1]))) for units in (units_a, units_b))
-    return once_rounded(_compiled_sums(*padded).numpy()[: len(units_a)], units_a, units_b)
+def _sums_in_one_shape(units_a: np.ndarray, units_b: np.ndarray, rows_a: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
+    """`sums_of_rows`, so many at a time, so that it is compiled once."""
+    padded = -len(rows_a) % LISTED
+    a, b = (torch.from_numpy(np.pad(rows, (0, padded))).split(LISTED) for rows in (rows_a, rows_b))
+    units = torch.from_numpy(units_a), torch.from_numpy(units_b)
+    sums = [_compiled_sums(*units, *rows).numpy() for rows in zip(a, b, strict=True)]
+    return np.concatenate(sums)[: len(rows_a)] if len(rows_a) else np.empty(0)
 
 
 def genuine_positions(problem: Comparison, tile: Tile) -> Positions:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orthodrome.evaluation.scores import listed_scores, unit_vectors
+from orthodrome.evaluation.scores import canonical_scores, unit_vectors
 from orthodrome.evaluation.streaming.screens import FLOAT32, bound
 from orthodrome.evaluation.streaming.sides import Comparison, Lookup
 from orthodrome.evaluation.streaming.tallies import Band
 
 SAMPLE = (2**16, 2**24)
-"""Fewest and most comparisons of the sample; between, one in fifty of all."""
+"""Fewest and most comparisons of the sample; between, one in a hundred of all."""
 
 PILOT_BYTES = 3 * 4 * SAMPLE[1]
 """Memory of the largest sample: its scores, the impostors among them, and their sorted copy."""
@@ -92,8 +92,8 @@ class Pilot:
 
 
 def pilot(problem: Comparison, comparisons: int) -> Pilot:
-    """Sample about one in fifty of ``comparisons``."""
-    wanted = min(max(comparisons // 50, SAMPLE[0]), SAMPLE[1])
+    """Sample about one in a hundred of ``comparisons``."""
+    wanted = min(max(comparisons // 100, SAMPLE[0]), SAMPLE[1])
     generator = np.random.Generator(np.random.PCG64(0))
     rows = _drawn(generator, len(problem.probes), math.isqrt(wanted))
     columns = _drawn(generator, len(problem.gallery), max(1, wanted // len(rows)))
@@ -124,7 +124,7 @@ def _genuine(problem: Comparison, generator: np.random.Generator) -> np.ndarray:
         counted &= rows != columns
     kept = np.flatnonzero(counted)
     kept = kept[_drawn(generator, len(kept), GENUINE)]
-    return listed_scores(unit_vectors(probes.vectors[rows[kept]]), unit_vectors(gallery.vectors[columns[kept]]))
+    return canonical_scores(probes.vectors[rows[kept]], gallery.vectors[columns[kept]])
 
 
 def _drawn(generator: np.random.Generator, total: int, count: int) -> np.ndarray:

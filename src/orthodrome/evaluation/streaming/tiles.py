@@ -7,6 +7,7 @@ gallery; a unit is cut into tiles of a few megabytes. What a tile is counted for
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +69,8 @@ def check_vectors(problem: Comparison) -> None:
 def load(side: Side, rows: slice, screen: Screen) -> Panel:
     """A panel, a tile of rows at a time."""
     starts = range(rows.start, rows.stop, TILE_ROWS)
-    parts = [unit_vectors(side.vectors[start : min(start + TILE_ROWS, rows.stop)]) for start in starts]
+    with ThreadPoolExecutor(min(torch.get_num_threads(), 8)) as threads:
+        parts = list(threads.map(lambda start: unit_vectors(side.vectors[start : min(start + TILE_ROWS, rows.stop)]), starts))
     return screen.panel(np.concatenate(parts) if len(parts) > 1 else parts[0])
 
 
