@@ -31,23 +31,23 @@ def write_together(folder: Path, contents: Mapping[str, Content], *, sync: bool 
     Without ``sync`` the disk is not waited for (milliseconds a file): files are whole after any end of the process, but a loss of
     power may truncate them. For the many files that are cheap to make again, by a reader that knows their sizes.
     """
-    written: list[tuple[Path, Path]] = []
+    beside = {folder / name: f"{folder}/.{name}.{os.getpid()}.part" for name in contents}
+    waiting: dict[Path, str] = {}
     current = folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            current = folder / name
-            beside = folder / f".{name}.{os.getpid()}.part"
-            written.append((beside, current))
-            _write_to_disk(beside, content, sync)
-        for beside, current in written:
-            beside.replace(current)
+        for current, content in zip(beside, contents.values(), strict=True):
+            waiting[current] = beside[current]
+            _write_to_disk(beside[current], content, sync)
+        for current in beside:
+            os.replace(beside[current], current)
+            del waiting[current]
     except OSError as error:
         raise InputError(f"cannot write {current}: {error.strerror or error}; nothing was left half-written") from error
     finally:
-        for beside, _ in written:
-            beside.unlink(missing_ok=True)
-    return tuple(path for _, path in written)
+        for left in waiting.values():
+            Path(left).unlink(missing_ok=True)
+    return tuple(beside)
 
 
 class _RawFile(io.FileIO):
@@ -63,7 +63,7 @@ class _RawFile(io.FileIO):
             raise
 
 
-def _write_to_disk(path: Path, content: Content, sync: bool) -> None:
+def _write_to_disk(path: str, content: Content, sync: bool) -> None:
     raw = _RawFile(path, "wb")
     try:
         with io.BufferedWriter(raw) as file:

@@ -43,6 +43,9 @@ TEMPLATES.add("arcface112", Template(_ARCFACE, (112, 112)))
 TEMPLATES.add("sphereface96x112", Template(_ARCFACE - (8, 0), (112, 96)))  # named width×height, as the papers do
 
 
+_TO_COMPLEX = np.array([1, 1j])
+
+
 def similarity_transform(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The similarity (2, 3) that brings points ``source`` (N, 2) nearest to ``target`` (N, 2) in the least-squares sense.
 
@@ -51,15 +54,15 @@ def similarity_transform(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
     Raises InputError where all points of ``source`` coincide or one is not finite.
     """
-    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
-    p, q = source - source.mean(axis=0), target - target.mean(axis=0)
-    spread = (p**2).sum()
+    points, goals = (np.asarray(each, np.float64) @ _TO_COMPLEX for each in (source, target))
+    middle, goal = points.mean(), goals.mean()
+    p = points - middle
+    spread = np.vdot(p, p).real
     if not spread > 0:
-        raise InputError(f"landmarks must be finite and not all one point; got {source.tolist()}")
-    cos = (p * q).sum() / spread
-    sin = (p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).sum() / spread
-    turn = np.array([[cos, -sin], [sin, cos]])
-    return np.column_stack([turn, target.mean(axis=0) - turn @ source.mean(axis=0)])
+        raise InputError(f"landmarks must be finite and not all one point; got {np.asarray(source).tolist()}")
+    z = np.vdot(p, goals - goal) / spread
+    shift = goal - z * middle
+    return np.array([[z.real, -z.imag, shift.real], [z.imag, z.real, shift.imag]])
 
 
 def warp(image: np.ndarray, transform: np.ndarray, size: tuple[int, int]) -> np.ndarray:
