@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from orthodrome.pipeline import ProtocolData
+    from orthodrome.types import EmbeddingSet, ImageSource
 
 
 def evaluate(
@@ -44,20 +49,11 @@ def evaluate(
 
     Example: orthodrome evaluate runs/x --protocol lfw --data lfw/ --pairs pairs.txt
     """
-    from orthodrome.cli.output import remarks, show
+    from orthodrome.cli.output import show
     from orthodrome.cli.protocols import protocol_table
-    from orthodrome.evaluation import PROTOCOLS, write_report
-    from orthodrome.pipeline import (
-        ProtocolData,
-        embed_files,
-        evaluate_embeddings,
-        holds_embeddings,
-        load_embeddings,
-        protocol_images,
-    )
+    from orthodrome.evaluation import write_report
+    from orthodrome.pipeline import evaluate_embeddings
     from orthodrome.pipeline.audit import audited
-    from orthodrome.pipeline.opening import open_model
-    from orthodrome.training.telemetry import counting
     from orthodrome.types import InputError
 
     if show_list:
@@ -65,20 +61,8 @@ def evaluate(
         return
     if model is None:
         raise InputError("MODEL|EMBEDDINGS is missing: what is to be measured; --list shows the protocols")
-    chosen = PROTOCOLS.get(protocol)
-    if lists is None:
-        raise InputError(f"--lists or --pairs is missing; protocol {protocol} needs {chosen.needs}")
-    where = ProtocolData(protocol, data or Path(), lists, _options(settings or []))
-    ready = holds_embeddings(model)
-    if not ready and data is None and not chosen.holds_images:
-        raise InputError("--data is missing: the folder of the images that the lists name")
-    opened = None if ready else open_model(model, preprocessing)
-    images = protocol_images(where) if data or chosen.holds_images else {}
-    if opened is None:
-        embeddings = load_embeddings(model, ids, labels)
-    else:
-        with counting(remarks(), "embedding") as progress:
-            embeddings = embed_files(opened, images, flip=flip, progress=progress)
+    where, images = _protocol(model, protocol, data, lists, settings or [])
+    embeddings = _embeddings(model, images, flip, ids, labels, preprocessing)
     result = evaluate_embeddings(embeddings, where)
     result = audited(result, embeddings, train_set) if train_set else result
     beside = model if model.is_dir() else model.parent
@@ -88,6 +72,41 @@ def evaluate(
     if written.notice:
         print(written.notice, file=sys.stderr)
     show(f"report: {next(file for file in written.files if file.suffix == '.html')}")
+
+
+def _protocol(
+    model: Path, protocol: str, data: Path | None, lists: Path | None, settings: list[str]
+) -> tuple[ProtocolData, Mapping[str, ImageSource]]:
+    """The protocol with its lists, and the images that they name where they are at hand."""
+    from orthodrome.evaluation import PROTOCOLS
+    from orthodrome.pipeline import ProtocolData, holds_embeddings, protocol_images
+    from orthodrome.types import InputError
+
+    chosen = PROTOCOLS.get(protocol)
+    if lists is None:
+        raise InputError(f"--lists or --pairs is missing; protocol {protocol} needs {chosen.needs}")
+    where = ProtocolData(protocol, data or Path(), lists, _options(settings))
+    if data or chosen.holds_images:
+        return where, protocol_images(where)
+    if not holds_embeddings(model):
+        raise InputError("--data is missing: the folder of the images that the lists name")
+    return where, {}
+
+
+def _embeddings(
+    model: Path, images: Mapping[str, ImageSource], flip: str, ids: Path | None, labels: Path | None, preprocessing: str | None
+) -> EmbeddingSet:
+    """Those of a file, or of the images by the model."""
+    from orthodrome.cli.output import remarks
+    from orthodrome.pipeline import embed_files, holds_embeddings, load_embeddings
+    from orthodrome.pipeline.opening import open_model
+    from orthodrome.training.telemetry import counting
+
+    if holds_embeddings(model):
+        return load_embeddings(model, ids, labels)
+    opened = open_model(model, preprocessing)
+    with counting(remarks(), "embedding") as progress:
+        return embed_files(opened, images, flip=flip, progress=progress)
 
 
 def _options(settings: list[str]) -> dict[str, str]:
