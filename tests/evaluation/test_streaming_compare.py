@@ -205,10 +205,11 @@ def test_closed_form_on_the_sphere() -> None:
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
 import numpy as np
 from orthodrome.evaluation import compare_all
 from orthodrome.evaluation.streaming import passes, tiles
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs the tests in its background has them ignore it
 tiles.TILE_ROWS, tiles.TILE_COLUMNS, passes.JOB, passes.SAVE_SECONDS = 64, 64, 1, 0.0
 data = np.load(sys.argv[1])
 def progress(done, total):

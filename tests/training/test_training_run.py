@@ -188,8 +188,8 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(
     path = save_checkpoint(tmp_path / CHECKPOINT_FILE, learner, Position(0, 1, 1), [])
     before = path.read_bytes()
 
-    def no_space(path: Path, content: object, sync: bool) -> None:
-        path.write_bytes(b"half")
+    def no_space(path: str, content: object, sync: bool) -> None:
+        Path(path).write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(files, "_write_to_disk", no_space)
