@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from orthodrome.heads.engine import Classes, Compare, Known, Terms, Upstream, own_proxies, own_similarity
-from orthodrome.heads.tiles import Operands, Problem, kernels
+from orthodrome.heads.tiles import Operands, Problem, inverse_lengths, kernels
 from orthodrome.losses.angular import plain
 from orthodrome.losses.links import SOFTMAX
 from orthodrome.types import InputError, LossSpec, Values
@@ -156,28 +156,35 @@ def chunked(
 
     def compare(query: Tensor, labels: Tensor, proxies: Tensor, class_bias: Tensor | None) -> Classes:
         per_class = spec.similarity.per_class
-        chunk = chunk_size or max(1, TILE_ELEMENTS // (len(query) * per_class))
+        chunk = chunk_size or even_chunk(len(proxies) // per_class, len(query) * per_class)
 
         with torch.no_grad():
+            inverse = inverse_lengths(proxies, chunk * per_class) if spec.similarity.unit_proxies else None
             target = own_similarity(spec, query, own_proxies(spec, proxies, labels), class_bias, labels)
 
         def negatives(scale: Tensor | float) -> Tensor:
             operands = Operands(query, proxies, torch.as_tensor(scale, dtype=query.dtype, device=query.device), None, class_bias)
             nothing = target.squeeze(1)
-            problem = Problem(cosines, passes_over_cosines, labels, target, nothing, {}, operands, chunk, compute_dtype)
+            problem = Problem(cosines, passes_over_cosines, labels, target, nothing, {}, operands, inverse, chunk, compute_dtype)
             return holding(problem, budget=0).n
 
         def terms(known: Known) -> Terms:
             scale = torch.as_tensor(known.scale, dtype=query.dtype, device=query.device)
             operands = Operands(query, proxies, scale, known.state.get("bias"), class_bias)
             values = constants(known.values)
-            problem = Problem(spec, passes, labels, known.target, known.p, values, operands, chunk, compute_dtype, floor)
+            problem = Problem(spec, passes, labels, known.target, known.p, values, operands, inverse, chunk, compute_dtype, floor)
             own, n = Tiles.apply(problem, known.upstream, *operands.all())
             return Terms(own_similarity(spec, query, own, class_bias, labels), n, own)
 
         return Classes(target, len(proxies) // per_class, negatives, terms)
 
     return compare
+
+
+def even_chunk(classes: int, products_of_a_class: int) -> int:
+    """Classes of a tile, so that tiles have about :data:`TILE_ELEMENTS` products and one size: a small last one costs as many calls."""
+    tiles = max(1, round(classes * products_of_a_class / TILE_ELEMENTS))
+    return -(-classes // tiles)
 
 
 def constants(values: Values) -> Mapping[str, Any]:

@@ -129,7 +129,8 @@ def kernels(spec: LossSpec) -> Kernels:
 class Problem:
     """A batch before any tile: the loss and its kernels, labels, own similarity (B, 1) and own logit p (B,), margin values.
 
-    ``floor``: logarithm of the gradient of a logit below which a class is left out of the backward products, −inf for none.
+    ``inverse``: 1/‖w‖ of every proxy (1, C·K), None where proxies are not divided by their lengths. ``floor``: logarithm of the gradient
+    of a logit below which a class is left out of the backward products, −inf for none.
     """
 
     spec: LossSpec
@@ -139,6 +140,7 @@ class Problem:
     p: Tensor
     values: Mapping[str, Any]
     operands: Operands
+    inverse: Tensor | None
     chunk: int
     compute_dtype: torch.dtype | None = None
     floor: float = -torch.inf
@@ -170,8 +172,7 @@ class Tile:
         self.problem, self.query, self.classes = problem, query, classes
         self.rows = rows_of(classes, problem.spec.similarity.per_class)
         self.proxies = promote(problem.operands.proxies.detach()[self.rows])
-        unit = problem.spec.similarity.unit_proxies
-        self.inverse = sphere.inverse_norms(self.proxies).T if unit else None
+        self.inverse = None if problem.inverse is None else problem.inverse[:, self.rows]
         self.context = {
             "target": problem.target,
             "own": own.unsqueeze(1),
@@ -257,6 +258,11 @@ class Tile:
         add_product(by_proxies, factor.T, self.query)
         if not in_place:
             gradients.proxies[rows] = by_proxies.to(gradients.proxies.dtype)
+
+
+def inverse_lengths(proxies: Tensor, rows: int) -> Tensor:
+    """1/‖w‖ of every proxy, (1, C·K), so many ``rows`` at a time: half precision is promoted, and not all at once."""
+    return torch.cat([sphere.inverse_norms(promote(part)) for part in proxies.split(rows)]).T
 
 
 def add_product(total: Tensor, first: Tensor, second: Tensor) -> None:
