@@ -1,0 +1,95 @@
+"""Differences between systems of a group, paired by people: what `compare` of a study's file asks for, from the resamples of its cells."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orthodrome.study.choose import choices
+from orthodrome.study.judging import RESAMPLES_FILE, number
+from orthodrome.study.plan import Cell, Plan
+from orthodrome.study.resampled import FIGURES, load_resampled, paired_difference
+from orthodrome.study.rows import Row, Tables
+from orthodrome.study.settings import TEST
+from orthodrome.training.provenance import commit
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two systems of a group under one variation of the data, in the seeds that both have: cells in the order of the seeds."""
+
+    group: str
+    first: tuple[Cell, ...]
+    second: tuple[Cell, ...]
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """The columns that name the pair."""
+        cell = self.first[0]
+        people = "" if cell.variation.identities is None else str(cell.variation.identities)
+        names = {"first": cell.name, "second": self.second[0].name}
+        return {"group": self.group, "noise": f"{cell.variation.noise:g}", "people": people, **names}
+
+
+def wanted_pairs(plan: Plan, rows: Mapping[str, Row]) -> Iterator[Pair]:
+    """The pairs of all groups for which at least one seed of both systems is done; cells that diverged do not count."""
+    chosen = choices(plan, rows)
+    for group in plan.groups:
+        if group.judge != TEST:
+            continue
+        done = [cell for cell in plan.cells(group, chosen) if cell.digest in rows and not rows[cell.digest]["failed"]]
+        for variation in dict.fromkeys(cell.variation for cell in done):
+            for names in group.compare:
+                systems = [{c.recipe.seed: c for c in done if c.variation == variation and c.name == name} for name in names]
+                if seeds := sorted(systems[0].keys() & systems[1].keys()):
+                    first, second = (tuple(system[seed] for seed in seeds) for system in systems)
+                    yield Pair(group.name, first, second)
+
+
+def write_pairs(plan: Plan, folder: Path, tables: Tables) -> None:
+    """Bring the rows of pairs up to date: those whose cells are others than before, and whose resamples are in ``folder``."""
+    rows = {row["digest"]: row for row in tables.cells.read() if row["study"] == plan.name}
+    old = {tables.pairs.name(row): row for row in tables.pairs.read()}
+    fresh: list[Row] = []
+    for pair in wanted_pairs(plan, rows):
+        digests = [" ".join(cell.digest for cell in cells) for cells in (pair.first, pair.second)]
+        described = {"study": plan.name, **pair.conditions, "digests_first": digests[0], "digests_second": digests[1]}
+        before = old.get(tables.pairs.name({**described, "figure": FIGURES[0]}))
+        known = before is not None and all(before[key] == described[key] for key in ("digests_first", "digests_second"))
+        if not known and all((folder / cell.digest / RESAMPLES_FILE).exists() for cell in (*pair.first, *pair.second)):
+            fresh += _rows(pair, described, rows, folder)
+    if fresh:
+        tables.pairs.add(fresh)
+
+
+def _rows(pair: Pair, described: Row, rows: Mapping[str, Row], folder: Path) -> list[Row]:
+    systems = [[load_resampled(folder / cell.digest / RESAMPLES_FILE) for cell in cells] for cells in (pair.first, pair.second)]
+    common = {
+        **described,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "commit": commit(),
+        "seeds": " ".join(str(cell.recipe.seed) for cell in pair.first),
+    }
+    found: list[Row] = []
+    for figure in FIGURES:
+        first, second = (_mean(cells, rows, figure) for cells in (pair.first, pair.second))
+        interval = paired_difference(systems[0], systems[1], figure)
+        found.append(
+            {
+                **common,
+                "figure": figure,
+                "value_first": number(first),
+                "value_second": number(second),
+                "difference": number(first - second),
+                "low": number(interval.low),
+                "high": number(interval.high),
+                "resamples": str(len(systems[0][0].figures[figure])),
+            }
+        )
+    return found
+
+
+def _mean(cells: Sequence[Cell], rows: Mapping[str, Row], figure: str) -> float:
+    return sum(float(rows[cell.digest][figure]) for cell in cells) / len(cells)
