@@ -14,7 +14,7 @@ from typing import Any
 
 from orthodrome import losses
 from orthodrome.registry import near_matches
-from orthodrome.study.settings import HELD_OUT, CellSettings, GroupSettings, StudySettings, read_settings
+from orthodrome.study.settings import HELD_OUT, TEST, CellSettings, GroupSettings, StudySettings, read_settings
 from orthodrome.training.recipe import Recipe, parse_recipe, set_key
 from orthodrome.types import InputError
 
@@ -102,7 +102,7 @@ class Plan:
             recipe = self._recipe(group, cell, {**chosen, **cell.set, **values}, seed)
             variation = self._variation(group, noise, identities)
             settings = {**chosen, **values}
-            identity = digest(recipe, variation, group.judge, self.settings.resamples)
+            identity = digest(recipe, variation, group.judge, self.settings.resamples if group.judge == TEST else 0)
             found.append(Cell(group.name, cell.title, recipe, variation, group.judge, settings, cell.best_of or "", identity))
         return tuple(found)
 

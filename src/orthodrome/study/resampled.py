@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,8 @@ class Resampled:
 
     def save(self, path: Path) -> Path:
         """To an ``.npz``."""
-        return write_file(path, lambda file: np.savez(file, people=np.array(self.people), **self.figures))
+        arrays: dict[str, Any] = {"people": np.array(self.people), **self.figures}
+        return write_file(path, lambda file: np.savez(file, **arrays))
 
 
 def load_resampled(path: Path) -> Resampled:
