@@ -24,8 +24,10 @@ from orthodrome.files import write_file
 from orthodrome.types import InputError, Interval
 
 BINS = 100
-SPREAD = (0.5, 0.7, 0.85, 1.0, 1.18, 1.43, 2.0)
-"""Shares of impostors, relative to the one a figure has on the set itself, at which rates are counted."""
+MANY_PEOPLE, FEW_LEVELS, MORE_LEVELS = 1000, (0.5, 0.7, 0.85, 1.0, 1.18, 1.43, 2.0), tuple(np.geomspace(1 / 32, 32, 61))
+"""Shares of impostors, relative to the one a figure has on the set itself, at which rates are counted: in resamples of many people a figure
+stays near, and each level costs a product of (R, P) with (P, P).
+"""
 
 _ROWS = 512
 FIGURES = ("eer", "tar_1e-2", "tar_1e-3")
@@ -107,12 +109,14 @@ def resample(units: np.ndarray, labels: np.ndarray, eer: float, resamples: int, 
     vectors, people = torch.from_numpy(units[order]), np.unique(labels[order], return_inverse=True)[1]
     impostors, distributions = _first_pass(vectors, people)
     shares = {"eer": max(eer, 1e-6), **FARS}
-    levels = np.unique([_level(impostors, share * factor) for share in shares.values() for factor in SPREAD])[::-1]
     sizes = np.bincount(people)
+    factors = FEW_LEVELS if len(sizes) >= MANY_PEOPLE else MORE_LEVELS
+    levels = np.unique([_level(impostors, share * factor) for share in shares.values() for factor in factors])[::-1]
     draws = draw_people(len(sizes), resamples, seed)
     accepted, rightly = _weights(vectors, people, levels.astype(np.float32), draws)
-    far = accepted / _impostor_weight(draws, sizes)[:, None]
-    tar = rightly / (draws @ (sizes * (sizes - 1) / 2))[:, None]
+    with np.errstate(invalid="ignore", divide="ignore"):  # a resample may have no genuine comparison
+        far = accepted / _impostor_weight(draws, sizes)[:, None]
+        tar = rightly / (draws @ (sizes * (sizes - 1) / 2))[:, None]
     figures = {"eer": _equal_error_rates(far, tar), **{name: _rates_at(far, tar, share) for name, share in FARS.items()}}
     mark = f"{len(labels)} images, {len(sizes)} people, {hash_of(labels)}, seed {seed}"
     return Resampled(figures, mark), distributions
