@@ -31,11 +31,20 @@ def study(
     from orthodrome.study.plan import load_plan
     from orthodrome.types import InputError
 
-    name = load_plan(file).name
+    plan = load_plan(file)
+    if render:
+        from orthodrome.cli.output import show
+        from orthodrome.study.found import read_found
+        from orthodrome.study.render import write_pages
+        from orthodrome.study.rows import tables
+
+        for path in write_pages(read_found(plan, tables(rows)), pages):
+            show(str(path))
+        return
     if data is None:
         raise InputError("--data is missing: the faces to train on (or --render, to make the pages of what was measured)")
     each = threads or max(1, available_processors() // workers)
-    folder = out or Path("runs") / f"study-{name}"
+    folder = out or Path("runs") / f"study-{plan.name}"
     order = Order(file, data, test, pairs, folder, rows, budget, tuple(only or ()), workers, each)
     if not run_study(order):
         raise typer.Exit(130)

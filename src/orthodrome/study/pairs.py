@@ -9,9 +9,9 @@ from pathlib import Path
 
 from orthodrome.study.choose import choices
 from orthodrome.study.judging import RESAMPLES_FILE, number
-from orthodrome.study.plan import Cell, Plan
+from orthodrome.study.plan import Cell, Plan, Variation
 from orthodrome.study.resampled import FIGURES, load_resampled, paired_difference
-from orthodrome.study.rows import Row, Tables
+from orthodrome.study.rows import PAIR_KEY, Row, Tables, rows_of
 from orthodrome.study.settings import TEST
 from orthodrome.training.provenance import commit
 
@@ -25,12 +25,15 @@ class Pair:
     second: tuple[Cell, ...]
 
     @property
-    def conditions(self) -> dict[str, str]:
-        """The columns that name the pair."""
-        cell = self.first[0]
-        people = "" if cell.variation.identities is None else str(cell.variation.identities)
-        names = {"first": cell.name, "second": self.second[0].name}
-        return {"group": self.group, "noise": f"{cell.variation.noise:g}", "people": people, **names}
+    def conditions(self) -> tuple[str, ...]:
+        """As `pair_conditions`."""
+        return pair_conditions(self.group, self.first[0].variation, self.first[0].name, self.second[0].name)
+
+
+def pair_conditions(group: str, variation: Variation, first: str, second: str) -> tuple[str, ...]:
+    """The columns of `PAIR_KEY` between study and figure."""
+    people = "" if variation.identities is None else str(variation.identities)
+    return group, f"{variation.noise:g}", people, first, second
 
 
 def wanted_pairs(plan: Plan, rows: Mapping[str, Row]) -> Iterator[Pair]:
@@ -50,12 +53,13 @@ def wanted_pairs(plan: Plan, rows: Mapping[str, Row]) -> Iterator[Pair]:
 
 def write_pairs(plan: Plan, folder: Path, tables: Tables) -> None:
     """Bring the rows of pairs up to date: those whose cells are others than before, and whose resamples are in ``folder``."""
-    rows = {row["digest"]: row for row in tables.cells.read() if row["study"] == plan.name}
+    rows = rows_of(plan.name, tables)
     old = {tables.pairs.name(row): row for row in tables.pairs.read()}
     fresh: list[Row] = []
     for pair in wanted_pairs(plan, rows):
         digests = [" ".join(cell.digest for cell in cells) for cells in (pair.first, pair.second)]
-        described = {"study": plan.name, **pair.conditions, "digests_first": digests[0], "digests_second": digests[1]}
+        named = dict(zip(PAIR_KEY, (plan.name, *pair.conditions, ""), strict=True))
+        described = {**named, "digests_first": digests[0], "digests_second": digests[1]}
         before = old.get(tables.pairs.name({**described, "figure": FIGURES[0]}))
         known = before is not None and all(before[key] == described[key] for key in ("digests_first", "digests_second"))
         if not known and all((folder / cell.digest / RESAMPLES_FILE).exists() for cell in (*pair.first, *pair.second)):

@@ -30,6 +30,8 @@ PAIRS = (
     "figure", "value_first", "value_second", "difference", "low", "high", "resamples",
 )  # fmt: skip
 
+PAIR_KEY = ("study", "group", "noise", "people", "first", "second", "figure")
+
 
 @dataclass(frozen=True)
 class Table:
@@ -82,11 +84,16 @@ class Tables:
     pairs: Table
 
 
+def rows_of(study: str, tables: Tables) -> dict[str, Row]:
+    """The rows of a study's cells by digest."""
+    return {row["digest"]: row for row in tables.cells.read() if row["study"] == study}
+
+
 def tables(rows: Path) -> Tables:
     """``study.csv`` -> study.csv, study_curves.csv, study_pairs.csv."""
     beside = [rows.with_name(f"{rows.stem}_{name}{rows.suffix}") for name in ("curves", "pairs")]
     return Tables(
         Table(rows, CELLS, ("study", "digest")),
         Table(beside[0], CURVES, ("study", "digest", "curve")),
-        Table(beside[1], PAIRS, ("study", "group", "noise", "people", "first", "second", "figure")),
+        Table(beside[1], PAIRS, PAIR_KEY),
     )

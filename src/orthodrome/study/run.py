@@ -14,7 +14,7 @@ from orthodrome.study.choose import choices
 from orthodrome.study.locks import free_lock
 from orthodrome.study.pairs import write_pairs
 from orthodrome.study.plan import Cell, Plan
-from orthodrome.study.rows import Row, Tables
+from orthodrome.study.rows import Row, Tables, rows_of
 
 Say = Callable[[str], None]
 Run = Callable[[Plan, Cell, Site], Done | None]
@@ -30,11 +30,6 @@ class Progress:
     done: tuple[Cell, ...]
     left: tuple[Cell, ...]
     waiting: int
-
-
-def rows_of(plan: Plan, tables: Tables) -> dict[str, Row]:
-    """The rows of this study by digest."""
-    return {row["digest"]: row for row in tables.cells.read() if row["study"] == plan.name}
 
 
 def progress(plan: Plan, rows: Mapping[str, Row], only: Sequence[str] = ()) -> Progress:
@@ -57,14 +52,14 @@ def work(
     """Take cells until none is left (True), or the ``budget`` in minutes does not suffice for the next one, or a stop was asked for."""
     started = time.monotonic()
     while True:
-        rows = rows_of(plan, tables)
+        rows = rows_of(plan.name, tables)
         state = progress(plan, rows, only)
         if not state.left:
             return _nothing_left(state, say)
         taken = False
         for cell in state.left:
             with free_lock(lock_of(site, cell)) as free:
-                if not free or cell.digest in rows_of(plan, tables):
+                if not free or cell.digest in rows_of(plan.name, tables):
                     continue
                 taken = True
                 minutes, elapsed = expected_minutes(rows.values(), cell.judge), (time.monotonic() - started) / 60
