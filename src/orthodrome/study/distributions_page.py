@@ -43,11 +43,11 @@ PROBABILITIES = (
 TEXTS = {
     "similarities": "All comparisons of the test faces, in a hundred bins of the cosine.",
     "support": "Share of the (image, other class) pairs with cos θ_j above the target φ(cos θ_y) of the loss, and of the images with at "
-    "least one such class, on the same training images after each epoch, with the network as it is used. Losses with the binary link compare no "
-    "class with another.",
-    "probabilities": "Of images of the training people that were not trained on: softmax over the classes, or one sigmoid for each class "
-    "of SphereFace2, without margins. Confidence is the probability of the most likely class; the calibration error is the mean distance of "
-    "confidence from accuracy over 15 equally full bins; Cllr is that of each (image, class) decision.",
+    "least one such class, on the same training images after each epoch, with the network as it is used. Losses with the binary link "
+    "compare no class with another.",
+    "probabilities": "Of images of the training people that were not trained on: softmax over the classes, or one sigmoid for each "
+    "class of SphereFace2, without margins. Confidence is the probability of the most likely class; the calibration error is the mean "
+    "distance of confidence from accuracy over 15 equally full bins; Cllr is that of each (image, class) decision.",
 }
 
 

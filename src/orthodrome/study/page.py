@@ -10,7 +10,7 @@ from orthodrome.losses.describe import plain
 from orthodrome.study.found import Difference, Found, System, differences, systems
 from orthodrome.study.rows import Row
 from orthodrome.study.settings import HELD_OUT, GroupSettings
-from orthodrome.study.verdicts import order_of
+from orthodrome.study.verdicts import shown_order
 from orthodrome.study.wording import EMPTY, NOT_RUN, data_of, listed, mean, percent, points, table
 
 LABELS = {"eer": "EER", "tar_1e-2": "TAR at FAR 1e−2", "tar_1e-3": "TAR at FAR 1e−3"}
@@ -123,7 +123,7 @@ def _difference_line(difference: Difference) -> list[str]:
         return [*named, "", NOT_RUN, "", "", ""]
     rows = [difference.rows[figure] for figure in LABELS]
     cells = [f"{points(row['difference'])} ({points(row['low'])} to {points(row['high'])})" for row in rows]
-    return [*named, rows[0]["seeds"], *cells, BETTER[order_of(rows[0]).shown]]
+    return [*named, rows[0]["seeds"], *cells, BETTER[shown_order(rows[0])]]
 
 
 def _links(found: Found) -> str:

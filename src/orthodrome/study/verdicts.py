@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 SEEN, CONTRADICTED, NOT_VISIBLE = "seen here", "contradicted here", "not visible at this size"
 
 RULE = (
-    "A paired difference *shows* an order where its 95 % interval does not hold 0. A claim is *seen here* where every comparison it rests "
-    "on that shows an order shows the claimed one, and at least half of them do; *contradicted here* where at least half show the other "
-    "one and none the claimed; *not visible at this size* otherwise. The interval holds the chance of who is in the test set; the chance "
-    "of a seed is not in it, only averaged over the seeds that were run."
+    "A comparison *shows* an order where the 95 % interval of its paired difference does not hold 0 (a mean confidence, where it lies "
+    "outside the interval of the accuracy). A claim is *seen here* where at least half of the comparisons it rests on show the claimed "
+    "order and none the other; *contradicted here* where at least half show the other and none the claimed; *not visible at this size* "
+    "otherwise. The intervals hold the chance of who is in the test set; that of a seed is only averaged over the seeds that were run."
 )
 
 
-@dataclass(frozen=True)
-class Order:
-    """Whether the first of two systems is the better one: the ``figure`` of both, first − second and its 95 % interval."""
-
-    first: str
-    second: str
-    figure: str
-    value_first: float
-    value_second: float
-    low: float
-    high: float
-    seeds: int
-
-    @property
-    def shown(self) -> int:
-        """1: the first is better, −1: the second, 0: the interval holds 0. Of the EER, the lower is the better."""
-        if self.low <= 0 <= self.high:
-            return 0
-        return 1 if (self.low > 0) == (self.figure != "eer") else -1
+def shown_order(row: Mapping[str, str]) -> int:
+    """Of a row of pairs, 1: the first is better, −1: the second, 0: the interval holds 0. Of the EER, the lower is the better."""
+    low, high = float(row["low"]), float(row["high"])
+    if low <= 0 <= high:
+        return 0
+    return 1 if (low > 0) == (row["figure"] != "eer") else -1
 
 
-def order_of(row: Mapping[str, str]) -> Order:
-    """The order that a row of pairs states."""
-    first, second, low, high = (float(row[key]) for key in ("value_first", "value_second", "low", "high"))
-    return Order(row["first"], row["second"], row["figure"], first, second, low, high, len(row["seeds"].split()))
-
-
-def verdict(orders: Iterable[Order]) -> str:
-    """`RULE` on the comparisons that a claim rests on, each with the claimed winner first; empty where none was made."""
-    shown = [order.shown for order in orders]
+def verdict(sides: Iterable[int]) -> str:
+    """`RULE` on what each comparison shows: 1 the claimed order, −1 the other one, 0 none; empty where none was made."""
+    shown = list(sides)
     for_it, against = shown.count(1), shown.count(-1)
     if not shown:
         return ""
