@@ -17,7 +17,7 @@ from typing import Any
 from orthodrome.evaluation.intervals import wilson
 from orthodrome.registry import Registry
 from orthodrome.study.found import Found, System, differences, systems, titled
-from orthodrome.study.plan import Variation
+from orthodrome.study.identity import Variation
 from orthodrome.study.verdicts import shown_order, verdict
 from orthodrome.study.wording import mean, percent, points
 from orthodrome.types import InputError

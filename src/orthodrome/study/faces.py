@@ -15,8 +15,8 @@ from orthodrome.data.decode import Size
 from orthodrome.data.noise import add_noise
 from orthodrome.data.problems import Place
 from orthodrome.files import write_file
+from orthodrome.study.identity import Variation
 from orthodrome.study.locks import waiting_lock
-from orthodrome.study.plan import Variation
 from orthodrome.types import InputError, Sample
 
 

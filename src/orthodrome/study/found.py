@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from orthodrome.study.choose import choices
+from orthodrome.study.identity import Variation
 from orthodrome.study.pairs import pair_conditions
-from orthodrome.study.plan import Cell, Plan, Variation
+from orthodrome.study.plan import Cell, Plan
 from orthodrome.study.resampled import FIGURES
 from orthodrome.study.rows import Row, Tables, rows_of
 from orthodrome.study.settings import GroupSettings
@@ -72,7 +73,7 @@ def systems(found: Found, group: GroupSettings) -> list[System]:
 
 @dataclass(frozen=True)
 class Difference:
-    """One comparison a group asks for under one variation: the rows of its pair by figure, all or none."""
+    """One comparison a group asks for under one variation: the rows of its pair by figure; none where it was not run."""
 
     first: str
     second: str

@@ -49,7 +49,7 @@ def judge_test(model: Model, reader: ImageReader, pairs: ProtocolData, folder: P
     units = unit_vectors(embeddings.vectors)
     found, seen = resample(units, embeddings.labels, float(values["eer"]), resamples)
     found.save(folder / RESAMPLES_FILE)
-    for figure in FIGURES:
+    for figure in values.keys() & set(FIGURES):
         interval = found.interval(figure)
         values |= {f"{figure}_low": number(interval.low), f"{figure}_high": number(interval.high)}
     curves = {"genuine": seen.genuine.tolist(), "impostor": seen.impostor.tolist()}
@@ -57,7 +57,7 @@ def judge_test(model: Model, reader: ImageReader, pairs: ProtocolData, folder: P
 
 
 def rates(embeddings: EmbeddingSet) -> Values:
-    """EER, TAR and the counts of all comparisons, exactly; nothing where the set is too small for a FAR."""
+    """EER, TAR and the counts of all comparisons, exactly; no TAR at a FAR that the set does not resolve."""
     labels = embeddings.labels
     counts = np.unique(labels, return_counts=True)[1]
     impostors = (len(labels) ** 2 - int((counts.astype(np.int64) ** 2).sum())) // 2

@@ -121,9 +121,12 @@ def _difference_line(difference: Difference) -> list[str]:
     named = [difference.first, difference.second, data_of(difference.variation)]
     if not difference.rows:
         return [*named, "", NOT_RUN, "", "", ""]
-    rows = [difference.rows[figure] for figure in LABELS]
-    cells = [f"{points(row['difference'])} ({points(row['low'])} to {points(row['high'])})" for row in rows]
-    return [*named, rows[0]["seeds"], *cells, BETTER[shown_order(rows[0])]]
+    errors = difference.rows["eer"]
+    return [*named, errors["seeds"], *(_signed(difference.rows.get(figure)) for figure in LABELS), BETTER[shown_order(errors)]]
+
+
+def _signed(row: Row | None) -> str:
+    return EMPTY if row is None else f"{points(row['difference'])} ({points(row['low'])} to {points(row['high'])})"
 
 
 def _links(found: Found) -> str:

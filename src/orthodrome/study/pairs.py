@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orthodrome.study.choose import choices
+from orthodrome.study.identity import Variation
 from orthodrome.study.judging import RESAMPLES_FILE, number
-from orthodrome.study.plan import Cell, Plan, Variation
+from orthodrome.study.plan import Cell, Plan
 from orthodrome.study.resampled import FIGURES, load_resampled, paired_difference
 from orthodrome.study.rows import PAIR_KEY, Row, Tables, rows_of
 from orthodrome.study.settings import TEST
@@ -78,6 +79,8 @@ def _rows(pair: Pair, described: Row, rows: Mapping[str, Row], folder: Path) -> 
     }
     found: list[Row] = []
     for figure in FIGURES:
+        if not all(rows[cell.digest][figure] for cell in (*pair.first, *pair.second)):
+            continue  # a FAR that the test faces do not resolve
         first, second = (_mean(cells, rows, figure) for cells in (pair.first, pair.second))
         interval = paired_difference(systems[0], systems[1], figure)
         found.append(

@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import itertools
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orthodrome import losses
 from orthodrome.registry import near_matches
+from orthodrome.study.identity import Variation, digest
 from orthodrome.study.settings import HELD_OUT, TEST, CellSettings, GroupSettings, StudySettings, read_settings
 from orthodrome.training.recipe import Recipe, parse_recipe, set_key
 from orthodrome.types import InputError
-
-PROTOCOL = 1
-"""Changed when cells are judged in another way, so that old rows are not taken for new ones."""
-
-SAME_RESULT = ("name", "checkpoint_every", "log", "device", "evaluation.every", "data.workers", "data.cache")
-"""Keys of a recipe that change no result."""
-
-
-@dataclass(frozen=True)
-class Variation:
-    """What of the training set a cell sees: ``identities`` people (None: all), a share ``noise`` of their images with the label of
-    another, ``unseen_images`` of each kept out; ``held_out`` people, drawn by ``held_out_seed``, are left out before (0: none).
-    """
-
-    noise: float = 0.0
-    identities: int | None = None
-    unseen_images: int = 0
-    held_out: int = 0
-    held_out_seed: int = 0
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -154,20 +133,6 @@ def named_choices(group: GroupSettings, by_cell: Mapping[str, Mapping[str, Any]]
     if len(group.cells) == 1 and by_cell:
         found[group.name] = next(iter(by_cell.values()))
     return found
-
-
-def digest(recipe: Recipe, variation: Variation, judge: str, resamples: int) -> str:
-    """16 hexadecimal digits of all that changes the result of a cell: recipe, loss with its defaults, data and judgement."""
-    described = recipe.model_dump(mode="json")
-    for key in SAME_RESULT:
-        *parents, last = key.split(".")
-        section = described
-        for parent in parents:
-            section = section[parent]
-        del section[last]
-    described["loss"] = {"name": recipe.loss.name, **losses.get(recipe.loss.name, **recipe.loss.options).hyper}
-    content = {"recipe": described, "data": asdict(variation), "judge": judge, "resamples": resamples, "protocol": PROTOCOL}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _product(group: GroupSettings) -> Iterable[tuple[CellSettings, dict[str, Any], float, int | None, int]]:

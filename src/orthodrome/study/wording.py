@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 
-from orthodrome.study.plan import Variation
+from orthodrome.study.identity import Variation
 from orthodrome.study.rows import Row
 
 NOT_RUN, EMPTY = "not run", "—"
