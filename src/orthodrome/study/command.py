@@ -81,10 +81,13 @@ def _worker_process(order: Order) -> None:
 
 def run_worker(order: Order) -> bool:
     """Take cells in this process."""
+    before = torch.get_num_threads()
     torch.set_num_threads(order.threads)
-    plan = load_plan(order.file)
-    console = Console(stderr=True)
-    return work(plan, _site(order), tables(order.rows), only=order.only, budget=order.budget, say=partial(say, console))
+    plan, remark = load_plan(order.file), partial(say, Console(stderr=True))
+    try:
+        return work(plan, _site(order), tables(order.rows), only=order.only, budget=order.budget, say=remark)
+    finally:
+        torch.set_num_threads(before)
 
 
 def _site(order: Order) -> Site:

@@ -111,7 +111,8 @@ def resample(units: np.ndarray, labels: np.ndarray, eer: float, resamples: int, 
     shares = {"eer": max(eer, 1e-6), **FARS}
     sizes = np.bincount(people)
     factors = FEW_LEVELS if len(sizes) >= MANY_PEOPLE else MORE_LEVELS
-    levels = np.unique([_level(impostors, share * factor) for share in shares.values() for factor in factors])[::-1]
+    near = {_level(impostors, share * factor) for share in shares.values() for factor in factors}
+    levels = np.array(sorted({*near, _above_all(impostors)}, reverse=True))
     draws = draw_people(len(sizes), resamples, seed)
     accepted, rightly = _weights(vectors, people, levels.astype(np.float32), draws)
     with np.errstate(invalid="ignore", divide="ignore"):  # a resample may have no genuine comparison
@@ -162,6 +163,11 @@ def _level(counts: np.ndarray, share: float) -> float:
     return (_FINE - bins) * 2 / _FINE - 1
 
 
+def _above_all(counts: np.ndarray) -> float:
+    """A threshold that no impostor reaches."""
+    return (int(np.flatnonzero(counts)[-1]) + 1) * 2 / _FINE - 1
+
+
 def _weights(vectors: torch.Tensor, people: np.ndarray, levels: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Resampled weight (R, K) of the impostors, and of the genuines, at or above each level. ``people`` (N,) ascend."""
     starts, weights = np.flatnonzero(np.diff(people, prepend=-1)), torch.from_numpy(draws)
@@ -201,7 +207,7 @@ def _impostor_weight(draws: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 def _rates_at(far: np.ndarray, tar: np.ndarray, share: float) -> np.ndarray:
     """TAR where FAR is ``share``: (R, K) ascending along the levels -> (R,), linear in log FAR between them, NaN outside them."""
-    return _crossing(np.log(np.maximum(far, 1e-12)) - np.log(share), tar)
+    return _crossing(np.log(np.maximum(far, share / 100)) - np.log(share), tar)
 
 
 def _equal_error_rates(far: np.ndarray, tar: np.ndarray) -> np.ndarray:
@@ -217,4 +223,5 @@ def _crossing(excess: np.ndarray, values: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(high > low, -low / (high - low), 0.0)
     found = values[rows, after - 1] + share * (values[rows, after] - values[rows, after - 1])
-    return np.where((after > 0) & (excess[rows, after] >= 0), found, np.nan)
+    found = np.where((after > 0) & (excess[rows, after] >= 0), found, np.nan)
+    return np.where(excess[:, 0] == 0, values[:, 0], found)

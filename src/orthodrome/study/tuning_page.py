@@ -17,13 +17,13 @@ def tuning_page(found: Found) -> str:
         f"# {settings.title or settings.name}: tuning",
         f"{settings.held_out.identities} people of the training set are left out of training here and compared with each other, all with "
         "all. The settings with the highest TAR at FAR 1 % are taken (in bold), of equal ones those with the lower EER; the test faces "
-        "have no part in it. The runs are shorter than those they choose for.",
+        "have no part in it.",
     ]
     for group in found.plan.groups:
         if group.judge != HELD_OUT:
             continue
         cells = found.cells(group)
-        header = ["loss", *(key.removeprefix("loss.") for key in _keys(cells)), "TAR at FAR 1e−2", "EER", "min"]
+        header = ["loss", "epochs", *(key.removeprefix("loss.") for key in _keys(cells)), "TAR at FAR 1e−2", "EER", "min"]
         lines = [_tuning_line(found, group, cell, _keys(cells)) for cell in cells]
         parts += [
             f"## {group.name}",
@@ -37,7 +37,7 @@ def _keys(cells: Iterable[Cell]) -> list[str]:
 
 
 def _tuning_line(found: Found, group: GroupSettings, cell: Cell, keys: Sequence[str]) -> list[str]:
-    values = [str(cell.settings.get(key, "")) for key in keys]
+    values = [str(cell.recipe.schedule.epochs), *(str(cell.settings.get(key, "")) for key in keys)]
     row = found.row(cell)
     if row is None:
         return [cell.name, *values, NOT_RUN, "", ""]
