@@ -88,7 +88,16 @@ def line(row: dict[str, Any], cases: list[str], results: learning.Results, study
     paper = row.get("paper", "")
     if "source" in row:
         paper += f" [{row['source']}]"
-    cells = (f"**{row['id']}** {row['kind']}", row["statement"], code, tests, measured(row, cases, results), paper, at_this_size(row, study), row.get("decide", ""))
+    cells = (
+        f"**{row['id']}** {row['kind']}",
+        row["statement"],
+        code,
+        tests,
+        measured(row, cases, results),
+        paper,
+        at_this_size(row, study),
+        row.get("decide", ""),
+    )
     return f"| {' | '.join(cell.replace('|', '&#124;') or learning.EMPTY for cell in cells)} |"
 
 

@@ -35,7 +35,7 @@ def _state(found: Found) -> str:
     waiting = sum(found.plan.count(group) - len(found.cells(group)) for group in found.plan.groups)
     open_cells = len(digests) - len(done)
     text = f"{len(done)} cells are done, {open_cells} are not run" + (
-        f", and at least {waiting} wait for tuning." if waiting else "."
+        f", and up to {waiting} wait for tuning." if waiting else "."
     )
     if not done:
         return text
@@ -55,16 +55,22 @@ def _protocol(found: Found) -> str:
     }
     counts = sorted({f"{int(row['genuine']):,} genuine and {int(row['impostor']):,} impostor" for row in rows if row["genuine"]})
     lines = [
-        f"- Network: {listed(seen['network'])}; images of {listed(seen['size'])} pixels, in batches of {listed(seen['batch_size'])}.",
-        f"- Training set: {listed(seen['training_set'])}; {settings.unseen_images} of each person kept out for class probabilities.",
-        f"- Settings are chosen on {settings.held_out.identities} held-out people of the training set by TAR at FAR 1 %; see "
-        f"[tuning]({found.plan.name}-tuning.md).",
-        f"- Judged on {listed(seen['test_set'])}: all {listed(counts)} comparisons, counted exactly. In brackets: 95 % intervals by "
-        f"identity, {settings.resamples} resamples of the people, the same for all, so that differences are paired.",
-        "- Accuracy is that of the list of pairs over its folds, ± its standard error.",
-        "- With several seeds a line shows their mean, and the lowest and highest of them after *seeds*.",
+        f"Network: {listed(seen['network'])}; images of {listed(seen['size'])} pixels, in batches of {listed(seen['batch_size'])}.",
+        f"Training set: {listed(seen['training_set'])}.",
+        f"Judged on {listed(seen['test_set'])}: all {listed(counts)} comparisons, counted exactly.",
     ]
-    return "\n".join(lines)
+    rules = [
+        f"{settings.unseen_images} image of each person is kept out of training, to judge class probabilities on."
+        if settings.unseen_images == 1
+        else f"{settings.unseen_images} images of each person are kept out of training, to judge class probabilities on.",
+        f"Settings are chosen on {settings.held_out.identities} held-out people of the training set by TAR at FAR 1 %; see "
+        f"[tuning]({found.plan.name}-tuning.md).",
+        f"In brackets: 95 % intervals by identity, {settings.resamples} resamples of the people of the test set, the same for all, so that "
+        "differences are paired.",
+        "Accuracy is that of the list of pairs over its folds, ± its standard error.",
+        "With several seeds a line shows their mean, and the lowest and highest of them after *seeds*.",
+    ]
+    return "\n".join(f"- {line}" for line in [*(lines if rows else []), *rules])
 
 
 def results_table(found: Found, group: GroupSettings) -> str:
