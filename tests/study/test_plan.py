@@ -183,3 +183,11 @@ def test_the_recipe_may_be_a_file_beside_the_study(small_study: dict[str, Any], 
 def test_the_first_study_is_sound() -> None:
     plan = load_plan(ROOT / "studies" / "first.yaml")
     assert {group.name[0] for group in plan.groups if group.judge == "test"} == set("abcde")
+
+
+def test_the_example_of_the_page_is_a_study(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    path = tmp_path / "example.yaml"
+    path.write_text(page.split("```yaml\n")[1].split("```")[0])
+    plan = load_plan(path)
+    assert [plan.count(group) for group in plan.groups] == [9, 18]
