@@ -82,7 +82,7 @@ def test_log_odds_of_softmax_at_both_ends() -> None:
     """Where p rounds to 1 or 0 the odds are still known, and equal logits share."""
     logits = torch.tensor([[100.0, 0.0, 0.0], [1.0, 1.0, -500.0]])
     expected = torch.tensor([[100 - math.log(2), -100.0, -100.0], [0.0, 0.0, -501 - math.log(2)]], dtype=torch.float64)
-    torch.testing.assert_close(_softmax_log_odds(logits), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(_softmax_log_odds(logits.double()), expected, atol=1e-6, rtol=0)
 
 
 def test_calibration_error_of_a_certain_half() -> None:

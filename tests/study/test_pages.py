@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ from PIL import Image
 
 from orthodrome.data import orl_faces
 from orthodrome.study.evidence import Evidence, evidence, verdict_on
-from orthodrome.study.found import Found, read_found
+from orthodrome.study.found import Found, differences, read_found
 from orthodrome.study.pictures import pictures
 from orthodrome.study.plan import load_plan
 from orthodrome.study.render import pages
-from orthodrome.study.rows import tables
+from orthodrome.study.rows import PAIRS, tables
 from orthodrome.study.verdicts import CONTRADICTED, NOT_VISIBLE, SEEN, shown_order, verdict
 from orthodrome.types import InputError
 
@@ -119,6 +120,17 @@ def test_a_study_from_its_file_to_its_pages(orl: Path, smoke: Path, run_cli: Cal
                             {"angles": ["softmax", "triplet"], "group": "main"}, {"spread": "tune"}])  # fmt: skip
     assert [one.side is None for one in said] == [False, False, True, True]
     assert said[0].text.startswith(f"EER cosface {100 * float(rows['cosface']['eer']):.2f}, softmax")
+
+
+def test_a_pair_of_settings_the_study_once_had_is_not_shown(smoke: Path, tmp_path: Path) -> None:
+    found = found_in(tmp_path, smoke)
+    group = found.plan.groups[1]
+    softmax = found.cells(group)[0].digest
+    row = dict.fromkeys(PAIRS, "0") | {"figure": "eer", "seeds": "1", "digests_first": softmax, "digests_second": softmax}
+    key = ("smoke", "main", "0", "", "cosface", "softmax", "eer")
+    now, before = (replace(found, pairs={key: {**row, "digests_first": digest}}) for digest in (softmax, "another"))
+    assert [bool(difference.rows) for difference in differences(now, group)] == [True]
+    assert [bool(difference.rows) for difference in differences(before, group)] == [False]
 
 
 def test_what_was_not_run_is_shown_as_such(smoke: Path, tmp_path: Path) -> None:

@@ -46,5 +46,5 @@ def study(
     each = threads or max(1, available_processors() // workers)
     folder = out or Path("runs") / f"study-{plan.name}"
     order = Order(file, data, test, pairs, folder, rows, budget, tuple(only or ()), workers, each)
-    if not run_study(order):
-        raise typer.Exit(130)
+    if code := run_study(order):
+        raise typer.Exit(code)

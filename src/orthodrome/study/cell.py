@@ -65,21 +65,22 @@ def run_cell(plan: Plan, cell: Cell, site: Site) -> Done | None:
     recipe = cell.recipe.model_copy(update={"data": cell.recipe.data.model_copy(update={"cache": False, "workers": 0})})
     decoded = site.train(recipe.data.height_and_width)
     faces = vary(decoded, cell.variation)
-    described = {**_described(plan, cell, site), **_data(decoded, faces, recipe), "run": str(folder)}
-    resume = (folder / CHECKPOINT_FILE).exists()
+    described = {**_described(plan, cell, site), **_data(decoded, faces), "run": str(folder)}
+    resume, training = (folder / CHECKPOINT_FILE).exists(), time.perf_counter()
     try:
-        finished = train(
-            recipe, faces.train, folder, resume=resume, observe=_observer(faces.train), console=Console(quiet=True)
-        ).finished
+        observe, quiet = _observer(faces.train), Console(quiet=True)
+        result = train(recipe, faces.train, folder, resume=resume, observe=observe, console=quiet)
     except TrainingDiverged as error:
-        return Done({**described, **_minutes(folder, started), "failed": str(error)}, {})
-    if not finished:
+        return Done({**described, "minutes": _minutes(time.perf_counter() - started), "failed": str(error)}, {})
+    if not result.finished:
         return None
+    trained = time.perf_counter() - training
     model = load_model(folder)
     found = _judge(plan, cell, site, faces, model, folder)
     head = judge_head(model, _head(recipe, faces.train, folder), faces.unseen)
-    log, curves = _log(folder, recipe)
-    return Done({**described, **found.values, **head, **log, **_minutes(folder, started)}, {**curves, **found.curves})
+    log, curves, logged = _log(folder, recipe)
+    seconds = time.perf_counter() - started + max(logged - trained, 0)  # a resumed cell was trained for longer than just now
+    return Done({**described, **found.values, **head, **log, "minutes": _minutes(seconds)}, {**curves, **found.curves})
 
 
 def _judge(plan: Plan, cell: Cell, site: Site, faces: Faces, model: Model, folder: Path) -> Judgement:
@@ -147,7 +148,7 @@ def _described(plan: Plan, cell: Cell, site: Site) -> Values:
     }
 
 
-def _data(decoded: Decoded, faces: Faces, recipe: Recipe) -> Values:
+def _data(decoded: Decoded, faces: Faces) -> Values:
     return {
         "people": str(len(faces.train.class_names)),
         "images": str(len(faces.train)),
@@ -155,8 +156,8 @@ def _data(decoded: Decoded, faces: Faces, recipe: Recipe) -> Values:
     }
 
 
-def _log(folder: Path, recipe: Recipe) -> tuple[Values, dict[str, list[Any]]]:
-    """The end of a run's log, and its curves: of the loss and learning rate at each logged step, and of what was observed."""
+def _log(folder: Path, recipe: Recipe) -> tuple[Values, dict[str, list[Any]], float]:
+    """Columns out of a log; its curves: loss and learning rate at each logged step, what was observed; and seconds of training."""
     lines = [json.loads(line) for line in (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()]
     steps = [line for line in lines if "loss" in line]
     observed = [line["observed"] for line in lines if line.get("observed")]
@@ -164,14 +165,14 @@ def _log(folder: Path, recipe: Recipe) -> tuple[Values, dict[str, list[Any]]]:
         name: [_rounded(line[name]) for line in steps] for name in ("step", "loss", "learning_rate")
     } | {name: [_rounded(values[name]) for values in observed] for name in ("support_pairs", "support_samples") if observed}
     if not steps:
-        return {}, curves
+        return {}, curves, 0.0
     last = steps[-1]
     rate = statistics.median(line["images_per_second"] for line in steps)
     values = {"steps": str(lines[-1]["step"]), "images_per_second": f"{rate:.0f}", "final_loss": f"{last['loss']:.5g}"}
     if "target_similarity" in last:
         values["final_target_cosine"] = f"{last['target_similarity']:.4f}"
-    values["training_minutes"] = f"{_training_seconds(steps, recipe) / 60:.2f}"
-    return values, curves
+    seconds = _training_seconds(steps, recipe)
+    return {**values, "training_minutes": _minutes(seconds)}, curves, seconds
 
 
 def _training_seconds(steps: list[dict[str, Any]], recipe: Recipe) -> float:
@@ -181,8 +182,8 @@ def _training_seconds(steps: list[dict[str, Any]], recipe: Recipe) -> float:
     return sum((line["step"] - first) * recipe.batch_size / line["images_per_second"] for first, line in stretches)
 
 
-def _minutes(folder: Path, started: float) -> Values:
-    return {"minutes": f"{(time.perf_counter() - started) / 60:.2f}"}
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.2f}"
 
 
 def _rounded(value: float | None) -> float | None:

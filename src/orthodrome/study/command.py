@@ -43,12 +43,18 @@ class Order:
     threads: int
 
 
-def run_study(order: Order) -> bool:
-    """Run the cells that are left; True when all are done. Raises InputError for anything that cannot work, before the first cell."""
+STOPPED, FAILED = 130, 1
+
+
+def run_study(order: Order) -> int:
+    """Run the cells that are left, or those there is time for; returns the exit code: 0, `STOPPED` by a signal, or `FAILED` workers.
+
+    Raises InputError for anything that cannot work, before the first cell.
+    """
     plan = load_plan(order.file)
     _check(plan, order)
     if order.workers == 1:
-        return run_worker(order)
+        return 0 if run_worker(order) else STOPPED
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_worker_process, args=(order,)) for _ in range(order.workers)]
 
@@ -66,21 +72,22 @@ def run_study(order: Order) -> bool:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return all(worker.exitcode == 0 for worker in workers)
+    codes = {worker.exitcode for worker in workers}
+    return 0 if codes == {0} else STOPPED if codes <= {0, STOPPED} else FAILED
 
 
 def _worker_process(order: Order) -> None:
     """A worker of several: stopped by its parent's SIGTERM alone, as Ctrl-C reaches the whole group."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        raise SystemExit(0 if run_worker(order) else 3)
+        raise SystemExit(0 if run_worker(order) else STOPPED)
     except InputError as error:
         say(Console(stderr=True), f"error: {error}")
-        raise SystemExit(1) from None
+        raise SystemExit(FAILED) from None
 
 
 def run_worker(order: Order) -> bool:
-    """Take cells in this process."""
+    """Take cells in this process; False where a stop was asked for."""
     before = torch.get_num_threads()
     torch.set_num_threads(order.threads)
     plan, remark = load_plan(order.file), partial(say, Console(stderr=True))

@@ -88,11 +88,17 @@ class Difference:
 
 def differences(found: Found, group: GroupSettings) -> Iterator[Difference]:
     """In the order of the page."""
+    cells = {cell.digest for cell in found.cells(group)}
     for variation in dict.fromkeys(cell.variation for cell in found.cells(group)):
         for first, second in group.compare:
             key = (found.plan.name, *pair_conditions(group.name, variation, first, second))
             rows = {figure: found.pairs[(*key, figure)] for figure in FIGURES if (*key, figure) in found.pairs}
-            yield Difference(first, second, variation, rows)
+            yield Difference(first, second, variation, {figure: row for figure, row in rows.items() if _of(row, cells)})
+
+
+def _of(row: Row, cells: set[str]) -> bool:
+    """Whether a row of pairs is of cells the study has now, not of ones with settings it once had."""
+    return set(row["digests_first"].split() + row["digests_second"].split()) <= cells
 
 
 def titled(name: str, variation: Variation | None) -> str:

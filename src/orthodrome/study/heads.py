@@ -34,7 +34,7 @@ class Compared:
 @torch.no_grad()
 def compare(head: ProxyHead, embeddings: Tensor, labels: Tensor) -> Compared:
     """Raw embeddings (B, D) of samples with ``labels`` (B,) against all classes of a head."""
-    spec, state = head.spec, head._state()
+    spec, state = head.spec, {**dict(head.named_parameters()), **dict(head.named_buffers())}
     class_bias = state.get("class_bias")
     similarity = engine.similarities(spec, spec.similarity.query(embeddings, state), head.weight, class_bias)
     own = similarity.gather(1, labels.unsqueeze(1))
@@ -78,7 +78,7 @@ class Calibration:
 def calibration(head: ProxyHead, embeddings: Tensor, labels: Tensor) -> Calibration:
     """Of softmax over all classes, or of one sigmoid per class for the binary link; logits without margins."""
     found = compare(head, embeddings, labels)
-    log_odds = _binary_log_odds(found.logits) if head.spec.link.additive else _softmax_log_odds(found.logits)
+    log_odds = found.logits.double() if head.spec.link.additive else _softmax_log_odds(found.logits.double())
     best, guess = log_odds.max(dim=1)
     confidence, right = torch.sigmoid(best).numpy(), (guess == labels).numpy()
     ratios = log_odds + math.log(log_odds.shape[1] - 1)
@@ -93,21 +93,13 @@ def calibration(head: ProxyHead, embeddings: Tensor, labels: Tensor) -> Calibrat
     )
 
 
-def _binary_log_odds(logits: Tensor) -> Tensor:
-    return logits.double()
-
-
-def _softmax_log_odds(logits: Tensor) -> Tensor:
-    """log p/(1 − p) of softmax without cancellation: z_j − logsumexp of the others."""
-    z = logits.double()
-    first = z.amax(dim=1)
+def _softmax_log_odds(z: Tensor) -> Tensor:
+    """log p/(1 − p) of softmax: z_j − logsumexp of the others, float64 (B, C). 1 − p of the largest is summed, not subtracted."""
     total = torch.logsumexp(z, dim=1, keepdim=True)
-    share = (z - total).clamp_max(-1e-300)
-    others = total + torch.log(-torch.expm1(share))
-    largest = z == first.unsqueeze(1)
-    without_largest = torch.logsumexp(z.masked_fill(largest, -torch.inf), dim=1, keepdim=True)
-    tied = largest.sum(dim=1, keepdim=True) > 1
-    return z - torch.where(largest & ~tied, without_largest, others)
+    others = total + torch.log(-torch.expm1((z - total).clamp_max(-1e-300)))
+    largest = z.argmax(dim=1, keepdim=True)
+    others.scatter_(1, largest, torch.logsumexp(z.scatter(1, largest, -torch.inf), dim=1, keepdim=True))
+    return z - others
 
 
 def _calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:

@@ -175,11 +175,12 @@ def _weights(vectors: torch.Tensor, people: np.ndarray, levels: np.ndarray, draw
     for first, last in _blocks(starts, len(vectors)):
         begin, end = starts[first], starts[last] if last < len(starts) else len(vectors)
         scores = (vectors[begin:end] @ vectors[begin:].T).numpy()
+        np.fill_diagonal(scores, 2)  # each with itself, whatever its product is rounded to
         own, size = np.arange(last - first), np.diff(np.append(starts[first:last], end))
         for number, level in enumerate(levels):
             columns = np.add.reduceat(scores >= level, starts[first:] - begin, axis=1, dtype=np.int32)
             counts = np.add.reduceat(columns, starts[first:last] - begin, axis=0)  # (people of the block, people from it on)
-            genuines[:, number] += draws[:, first:last] @ ((counts[own, own] - size) / 2)  # without those with themselves
+            genuines[:, number] += draws[:, first:last] @ ((counts[own, own] - size) / 2)
             others = torch.from_numpy(np.triu(counts, 1).astype(np.float32))
             impostors[:, number] += (
                 ((weights[:, first:] @ others.T) * weights[:, first:last]).sum(dim=1, dtype=torch.float64).numpy()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,46 +51,47 @@ def progress(plan: Plan, rows: Mapping[str, Row], only: Sequence[str] = ()) -> P
 def work(
     plan: Plan, site: Site, tables: Tables, *, only: Sequence[str], budget: float | None, say: Say, run: Run = run_cell
 ) -> bool:
-    """Take cells until none is left (True), or the ``budget`` in minutes does not suffice for the next one, or a stop was asked for."""
+    """Take cells until none is left, or the ``budget`` in minutes does not suffice for the next one; False where a stop was asked for."""
     started = time.monotonic()
     while True:
         rows = rows_of(plan.name, tables)
         state = progress(plan, rows, only)
         if not state.left:
-            return _nothing_left(state, say)
-        taken = False
-        for cell in state.left:
-            with free_lock(lock_of(site, cell)) as free:
-                if not free or cell.digest in rows_of(plan.name, tables):
-                    continue
-                taken = True
-                minutes, elapsed = expected_minutes(rows.values(), cell.judge), (time.monotonic() - started) / 60
-                if budget is not None and elapsed + minutes > budget:
-                    say(f"stopping: {cell.title} takes about {minutes:.1f} minutes, {max(budget - elapsed, 0):.1f} are left")
-                    return False
-                say(f"[{len(state.done) + 1}/{len(state.done) + len(state.left)}{eta(state, rows, site.workers)}] {cell.title}")
-                done = run(plan, cell, site)
-                if done is None:
-                    say(f"stopped in {cell.title}; the same command goes on from its checkpoint")
-                    return False
-                record(plan, tables, done)
-                write_pairs(plan, site.folder, tables)
-                say(f"    {outcome(done.row)}")
-            break
-        if not taken:
-            if budget is not None and (time.monotonic() - started) / 60 > budget:
+            say(_last_words(state))
+            return True
+        with _free_cell(plan, site, tables, state) as cell:
+            left = math.inf if budget is None else budget - (time.monotonic() - started) / 60
+            minutes = expected_minutes(rows.values(), state.left[0].judge if cell is None else cell.judge)
+            if minutes > left:
+                say(f"out of time: the next cell takes about {minutes:.1f} minutes, {max(left, 0):.1f} are left")
+                return True
+            if cell is None:
+                time.sleep(WAIT)
+                continue
+            say(f"[{len(state.done) + 1}/{len(state.done) + len(state.left)}{eta(state, rows, site.workers)}] {cell.title}")
+            done = run(plan, cell, site)
+            if done is None:
+                say(f"stopped in {cell.title}; the same command goes on from its checkpoint")
                 return False
-            time.sleep(WAIT)
+            record(plan, site, tables, done)
+            say(f"    {outcome(done.row)}")
 
 
-def _nothing_left(state: Progress, say: Say) -> bool:
-    if state.waiting:
-        say(
-            f"{state.waiting} cells wait for a tuning group without a result: run it (leave out --only), or see why all its cells diverged"
-        )
-        return False
-    say(f"all {len(state.done)} cells are done")
-    return True
+@contextmanager
+def _free_cell(plan: Plan, site: Site, tables: Tables, state: Progress) -> Iterator[Cell | None]:
+    """The first cell that nobody is at, with its lock; None where all are taken."""
+    for cell in state.left:
+        with free_lock(lock_of(site, cell)) as free:
+            if free and cell.digest not in rows_of(plan.name, tables):  # another may have finished it just now
+                yield cell
+                return
+    yield None
+
+
+def _last_words(state: Progress) -> str:
+    if not state.waiting:
+        return f"all {len(state.done)} cells are done"
+    return f"{state.waiting} cells wait for a tuning group without a result: run it too, or see why all its cells diverged"
 
 
 def lock_of(site: Site, cell: Cell) -> Path:
@@ -96,8 +99,8 @@ def lock_of(site: Site, cell: Cell) -> Path:
     return site.folder / "locks" / f"{cell.digest}.lock"
 
 
-def record(plan: Plan, tables: Tables, done: Done) -> None:
-    """The curves of a cell, then its row: where there is a row, all of it is there."""
+def record(plan: Plan, site: Site, tables: Tables, done: Done) -> None:
+    """The curves of a cell, then its row, so that where there is a row, all of it is there; then the pairs it is one of."""
     tables.curves.add(
         [
             {"study": plan.name, "digest": done.row["digest"], "curve": name, "values": json.dumps(values, separators=(",", ":"))}
@@ -105,6 +108,7 @@ def record(plan: Plan, tables: Tables, done: Done) -> None:
         ]
     )
     tables.cells.add([done.row])
+    write_pairs(plan, site.folder, tables)
 
 
 def expected_minutes(rows: Iterable[Row], judge: str) -> float:
