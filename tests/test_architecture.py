@@ -27,7 +27,8 @@ ALLOWED = {
     "figures": SEAMS | {"losses", "heads", "evaluation"},
     "pipeline": SEAMS | {"backbones", "data", "evaluation"},  # a trained model is used and judged; never trained
     "training": SEAMS | {"losses", "heads", "backbones", "data", "evaluation", "pipeline"},
-    "cli": SEAMS | {"losses", "heads", "backbones", "data", "evaluation", "figures", "pipeline", "training"},
+    "study": SEAMS | {"losses", "heads", "backbones", "data", "evaluation", "figures", "pipeline", "training"},
+    "cli": SEAMS | {"losses", "heads", "backbones", "data", "evaluation", "figures", "pipeline", "training", "study"},
 }
 
 

@@ -58,6 +58,14 @@ def test_a_run_writes_its_folder_and_learns(tiny_recipe: dict[str, Any], small_f
     assert [evaluation["epoch"] for evaluation in metrics["evaluations"]] == list(range(1, 13))
 
 
+def test_what_is_observed_is_logged_and_changes_nothing(tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path) -> None:
+    run(tiny_recipe, small_faces, tmp_path / "alone")
+    run(tiny_recipe, small_faces, tmp_path / "observed", observe=lambda learner: {"classes": learner.head.num_classes})
+    log = [json.loads(line) for line in (tmp_path / "observed" / LOG_FILE).read_text().splitlines()]
+    assert [(line["epoch"], line["observed"]) for line in log if "observed" in line] == [(1, {"classes": 6}), (2, {"classes": 6})]
+    assert_same_weights(tmp_path / "alone", tmp_path / "observed")
+
+
 @pytest.mark.parametrize("loss", ["adacos", "a_softmax", "sphereface2"])
 def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(
     loss: str, tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

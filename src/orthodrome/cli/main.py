@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from orthodrome import __version__
-from orthodrome.cli import align, bench, compare_all, compare_runs, data, embed, evaluate, figures, losses, quickstart, train
+from orthodrome.cli import (
+    align,
+    bench,
+    compare_all,
+    compare_runs,
+    data,
+    embed,
+    evaluate,
+    figures,
+    losses,
+    quickstart,
+    study,
+    train,
+)
 
 app = typer.Typer(
     name="orthodrome",
@@ -50,6 +63,7 @@ def register() -> None:
             align.align,
             losses.losses,
             figures.figures,
+            study.study,
         ):
             app.command()(verb)
         app.add_typer(data.data, name="data")

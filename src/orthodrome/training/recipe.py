@@ -226,16 +226,22 @@ def _override(content: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
     if not separator or not key:
         raise InputError(f"--set takes key=value, for example optimizer.learning_rate=0.05; got {override!r}")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {override}: {value!r} is not a YAML value") from None
+    set_key(content, key, parsed, f"--set {override}")
+
+
+def set_key(content: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Set ``a.b.c`` in nested mappings, making those that are not there. Raises InputError where a or b is a value."""
     *parents, last = key.split(".")
     section = content
     for parent in parents:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
-            raise InputError(f"--set {override}: {parent!r} is a value, not a section")
-    try:
-        section[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InputError(f"--set {override}: {value!r} is not a YAML value") from None
+            raise InputError(f"{where}: {parent!r} is a value, not a section")
+    section[last] = value
 
 
 def _explain(problem: Any) -> str:

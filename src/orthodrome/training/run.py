@@ -47,6 +47,9 @@ CHECKPOINT_FILE, METRICS_FILE = "checkpoint.pt", "metrics.json"
 Evaluate = Callable[[Model], dict[str, Any]]
 """A model -> metrics in plain JSON, with the headline under ``"summary"``."""
 
+Observe = Callable[[Learner], dict[str, Any]]
+"""A learner after an epoch -> what to log of it; leaves it as it is."""
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -64,6 +67,7 @@ def train(
     folder: Path,
     *,
     evaluate: Evaluate | None = None,
+    observe: Observe | None = None,
     resume: bool = False,
     inputs: Mapping[str, Any] | None = None,
     console: Console | None = None,
@@ -73,6 +77,7 @@ def train(
     Writes the recipe as run, ``log.jsonl``, ``checkpoint.pt`` each ``checkpoint_every`` steps, and at the end ``model.safetensors`` and
     ``metrics.json``. ``resume`` goes on from the checkpoint of the folder: the same samples in the same order, with network, optimizer,
     schedule, state of the loss and random state as they were. Ctrl-C or SIGTERM stop after the step under way, with a checkpoint.
+    What ``observe`` says of the learner after each epoch stands in the log under ``"observed"``.
 
     Raises InputError for data or settings that cannot be trained on, and for a loss that is not finite.
     """
@@ -94,7 +99,7 @@ def train(
     loader = open_loader(recipe, reader, console)
     learner = replace(learner, schedule=create_schedule(recipe.schedule, len(loader)))
     with StopRequest() as stop, training_progress(console) as bar:
-        events = _RunEvents(learner, model, folder, evaluate, history, console, bar, stop, len(loader), position)
+        events = _RunEvents(learner, model, folder, evaluate, observe, history, console, bar, stop, len(loader), position)
         end = fit(learner, loader, position, events)
         events.close()
     finished = end.epoch >= recipe.schedule.epochs
@@ -180,6 +185,7 @@ class _RunEvents:
         model: Model,
         folder: Path,
         evaluate: Evaluate | None,
+        observe: Observe | None,
         history: list[dict[str, Any]],
         console: Console,
         bar: Progress,
@@ -188,6 +194,7 @@ class _RunEvents:
         start: Position,
     ) -> None:
         self.learner, self.model, self.folder, self.evaluate = learner, model, folder, evaluate
+        self.observe = observe
         self.history, self.console, self.bar, self.stop = history, console, bar, stop
         self.log = JsonLines(folder / LOG_FILE, start.step)
         self.board = Board(folder / "tensorboard") if learner.recipe.log.tensorboard else None
@@ -227,6 +234,8 @@ class _RunEvents:
             self.history.append({"step": position.step, "epoch": position.epoch, **metrics})
             self.log.write(step=position.step, epoch=position.epoch, evaluation=metrics)
             line += f"  {metrics.get('summary', '')}"
+        if self.observe:
+            self.log.write(step=position.step, epoch=position.epoch, observed=self.observe(self.learner))
         say(self.console, line)
         self.speed, self.epoch_speed = Speed(), Speed()
 
