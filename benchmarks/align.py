@@ -1,7 +1,10 @@
 """Does `orthodrome align` keep up with its detector? Photographs/s of the whole (read, decode, find, align, encode, write) over those
 of the bare detector on the same photographs, decoded and in memory, in as many processes.
 
-    python benchmarks/align.py PHOTOGRAPHS --weights yunet_n_320_320.onnx [--processes 2]
+    python benchmarks/align.py PHOTOGRAPHS --weights yunet_n_320_320.onnx [--processes 2] [--side 640]
+
+With ``--side`` the photographs are first resized to that longer side and stored as JPEGs of quality 90: what is beside the detector
+(opening, encoding the crop, writing it) does not grow with a photograph, so small ones are the hardest for this figure.
 
 Both are timed in turn, several times; the ratio of each pair is what counts. Each process is started before its clock: what is timed of
 both is a run with workers that are there, from the second photograph of each on. Appends a row to results/align.csv.
@@ -15,9 +18,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from common import append_row, machine
 from orthodrome.data.decode import decode_image
@@ -76,20 +81,39 @@ def whole(source: Path, detector: YuNet, processes: int, first: int) -> float:
     return rate.per_second
 
 
+def resized(source: Path, target: Path, side: int) -> Path:
+    """The photographs of ``source`` with this longer side, under the same names."""
+    for name in find_photographs(source):
+        picture = Image.fromarray(decode_image(source / name))
+        ratio = side / max(picture.size)
+        path = (target / name).with_suffix(".jpg")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.resize((round(picture.width * ratio), round(picture.height * ratio))).save(path, quality=90)
+    return target
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--side", type=int, help="resize photographs to this longer side first")
     arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        photographs = arguments.photographs
+        measure(resized(photographs, Path(folder), arguments.side) if arguments.side else photographs, arguments)
+
+
+def measure(photographs: Path, arguments: argparse.Namespace) -> None:
+    """Both in turn, and the row."""
     detector = YuNet(find_weights("yunet", arguments.weights))
-    names = list(find_photographs(arguments.photographs))
-    images = [decode_image(arguments.photographs / name) for name in names]
+    names = list(find_photographs(photographs))
+    images = [decode_image(photographs / name) for name in names]
     opencv().setNumThreads(1)
     first = 8 * arguments.processes
     sides: tuple[Callable[[], float], ...] = (
-        lambda: whole(arguments.photographs, detector, arguments.processes, first),
+        lambda: whole(photographs, detector, arguments.processes, first),
         lambda: bare(detector, images, arguments.processes, first),
     )
     rates = [tuple(side() for side in sides) for _ in range(arguments.rounds)]
@@ -104,6 +128,7 @@ def main() -> None:
         "align",
         {
             "photographs": str(len(names)),
+            "side": str(median(max(image.shape) for image in images)),
             "processes": str(arguments.processes),
             "align_per_second": f"{aligned[middle]:.1f}",
             "detector_per_second": f"{detected[middle]:.1f}",
