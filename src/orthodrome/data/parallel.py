@@ -38,6 +38,7 @@ def map_in_processes(
         num_workers=workers,
         prefetch_factor=max(1, prefetch),
         multiprocessing_context=start_method or default_start_method(),
+        worker_init_fn=_apart,
         generator=torch.Generator(),  # else each pass draws a number from torch's global state
     )
     for result in loader:
@@ -88,6 +89,14 @@ class _Calls(Dataset[Any], Generic[Task, Result]):
             return self.function(task)
         except InputError as error:
             return InputError(str(error))
+
+
+def _apart(worker: int) -> None:
+    """Leave the process group of the caller: a signal to all of it (Ctrl-C, or torchrun that ends a run) is for the caller to heed, who
+    may still want a batch. Workers end with it.
+    """
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
 
 
 def _as_is(result: Any) -> Any:
