@@ -21,6 +21,9 @@ from torch import distributed as dist
 
 from orthodrome.types import InputError, Link, LossOutput
 
+SHOWN = 3
+"""Messages of different processes that an error repeats."""
+
 
 class SharedError(InputError):
     """What went wrong on one process or more, raised on all with one message."""
@@ -140,10 +143,12 @@ def message(error: Exception) -> str:
 
 
 def together(messages: Sequence[str | None]) -> str:
-    """The messages of all ranks, each with its rank; one that all give, once."""
+    """The messages of the first ranks that have one, each with its rank; one that all give, once."""
     if len(set(messages)) == 1:
         return str(messages[0])
-    return "; ".join(f"rank {rank}: {text}" for rank, text in enumerate(messages) if text)
+    told = [f"rank {rank}: {text}" for rank, text in enumerate(messages) if text]
+    more = f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    return "; ".join(told[:SHOWN]) + more
 
 
 class _Sum(torch.autograd.Function):

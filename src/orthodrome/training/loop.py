@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -69,9 +69,9 @@ class TrainingDiverged(SharedError):
 def fit(learner: Learner, loader: Loader, position: Position, events: Events) -> Position:
     """Train from ``position`` to the last epoch of the recipe, or until an event asks to stop; returns where it ended."""
     while position.epoch < learner.recipe.schedule.epochs:
-        batches = loader.batches(position.epoch, start=position.batch)
+        next_batch = partial(next, loader.batches(position.epoch, start=position.batch))
         for _ in range(position.batch, len(loader)):
-            output = train_step(learner, batches, position)
+            output = train_step(learner, learner.team.everywhere(next_batch), position)
             position = position.after_batch()
             if not events.step(position, output, loader.sampler.batch_size):
                 return position
@@ -80,14 +80,11 @@ def fit(learner: Learner, loader: Loader, position: Position, events: Events) ->
     return position
 
 
-def train_step(learner: Learner, batches: Iterator[Batch], position: Position) -> LossOutput:
-    """Forward, loss, backward, step of the next batch, or of this process' part of it.
-
-    Raises TrainingDiverged before a loss that is not finite can reach the weights.
-    """
+def train_step(learner: Learner, batch: Batch, position: Position) -> LossOutput:
+    """Forward, loss, backward, step. Raises TrainingDiverged before a loss that is not finite can reach the weights."""
     recipe = learner.recipe
     set_learning_rate(learner.optimizer, recipe.optimizer.learning_rate * learner.schedule(position.step))
-    embeddings, labels = learner.team.everywhere(lambda: embed(learner, next(batches), position))
+    embeddings, labels = learner.team.everywhere(lambda: embed(learner, batch, position))
     output = learner.head(embeddings.float(), labels)
     if not torch.isfinite(output.loss):
         raise TrainingDiverged(_diagnosis(learner, embeddings, f"became {output.loss.item()}", position))

@@ -160,9 +160,11 @@ class Several:
         return torch.device("cuda", self.local_rank)
 
     def backbone(self, network: nn.Module, device: torch.device) -> nn.Module:
-        # Running statistics of batch normalisation do not enter the training, and rank 0 saves its own: they need not travel.
         own = [device] if device.type == "cuda" else None
-        return DistributedDataParallel(network, device_ids=own, broadcast_buffers=False, gradient_as_bucket_view=True)
+        averaging = DistributedDataParallel(network, device_ids=own, gradient_as_bucket_view=True)
+        # Running statistics of batch normalisation do not enter the training, and rank 0 saves its own: they need not travel.
+        averaging.broadcast_buffers = False  # the argument has another name in newer versions of torch
+        return averaging
 
     def synchronised(self, network: nn.Module, device: torch.device) -> nn.Module:
         if device.type != "cuda":
