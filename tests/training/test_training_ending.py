@@ -30,6 +30,12 @@ from orthodrome.types import InputError
 NORMALISED = {"backbone": SETTINGS["backbone"] | {"batch_norm": True}}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def imported(small_faces: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What a run imports on its way takes seconds: once, before processes are forked."""
+    run("softmax", small_faces, tmp_path_factory.mktemp("imported"), Alone())
+
+
 def message(name: str, faces: Path, folder: Path, team: Team, **more: Any) -> str:
     """The one of the error that ends the run."""
     try:
@@ -88,7 +94,7 @@ def test_what_fails_on_one_process_ends_all_with_one_message(small_faces: Path, 
         assert broken.startswith("rank ")
         assert "person_2_0003.png" in broken
         assert "loss softmax " in diverged
-        assert "at step 2 (epoch 1) with learning rate 1e+30" in diverged
+        assert "at step 2 (epoch 1)" in diverged
         assert "holds another head than the recipe describes" in another
         assert part.startswith("rank 1: cannot write")
         assert whole.startswith("rank 0: cannot write")
