@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from orthodrome import files, load_model
 from orthodrome.data import open_reader
 from orthodrome.training import run as room
 from orthodrome.training.processes import Alone, Several, Team
+from orthodrome.training.report import LOG_FILE
 from orthodrome.training.run import CHECKPOINT_FILE, create_learner, train
 from orthodrome.types import InputError
 
@@ -193,3 +195,29 @@ def test_half_an_environment_is_refused(run_cli: Any, monkeypatch: pytest.Monkey
     code, _, printed = run_cli("train")
     assert code == 1
     assert "WORLD_SIZE is 2 but RANK, LOCAL_RANK" in printed
+
+
+@pytest.mark.slow
+def test_torchrun_starts_stops_and_goes_on_with_another_number(small_faces: Path, tmp_path: Path) -> None:
+    """Stopped as torchrun does it, by a signal to each group of processes, of which those that decode images are children."""
+    out, recipe = tmp_path / "run", tmp_path / "recipe.yaml"
+    data = SETTINGS["data"] | {"workers": 2, "cache": False}
+    recipe.write_text(settings("softmax", data=data, schedule={"epochs": 40}).to_yaml())
+
+    def torchrun(processes: int, *arguments: object) -> subprocess.Popen[str]:
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        command = [*launch, "-m", "orthodrome", "train", *map(str, arguments)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    process = torchrun(2, "--recipe", recipe, "--data", small_faces, "--out", out)
+    wait_for(out / LOG_FILE)
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=60)
+    assert printed.count(f"go on with: orthodrome train --resume {out}") == 1
+    assert "error: " not in printed
+    resumed = torchrun(3, "--resume", out)
+    printed, _ = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, printed
+    assert printed.count("model: ") == 1
+    assert position(out)["epoch"] == 40

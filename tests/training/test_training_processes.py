@@ -1,4 +1,4 @@
-"""Runs on several processes are the run of one: losses, weights, resuming on any other number; and they end together."""
+"""Runs on several processes are the run of one: losses, weights, resuming on any other number."""
 
 from __future__ import annotations
 

@@ -73,7 +73,9 @@ class Loader:
             made = map_in_processes(self.make, tasks, self.workers, self.prefetch, self.start_method)
         else:
             made = map_in_thread(self.make, tasks, self.prefetch)
-        return map_in_thread(pinned, made) if torch.cuda.is_available() else made
+        if not torch.cuda.is_available():
+            return made
+        return map_in_thread(partial(pinned, device=torch.cuda.current_device()), made)
 
 
 def create_loader(
@@ -118,9 +120,10 @@ def create_loader(
     return Loader(BatchMaker(decode, reader.labels, augmentation, seed), sampler, workers, prefetch, start_method)
 
 
-def pinned(batch: Batch) -> Batch:
-    """The batch in page-locked memory, from where it travels to a GPU while the GPU computes."""
-    return Batch(batch.images.pin_memory(), batch.labels.pin_memory(), batch.indices)
+def pinned(batch: Batch, device: int) -> Batch:
+    """The batch in page-locked memory, from where it travels to a GPU, number ``device``, while the GPU computes."""
+    with torch.cuda.device(device):  # else a thread takes the first, which may be that of another process
+        return Batch(batch.images.pin_memory(), batch.labels.pin_memory(), batch.indices)
 
 
 def _take(images: np.ndarray, indices: np.ndarray) -> np.ndarray:

@@ -102,6 +102,7 @@ def _refuse(wrong: Tensor, classes: range, why: str) -> None:
 def initialize(head: ProxyHead, how: str | EmbeddingSet) -> None:
     """Fill the proxies of ``head``, by the name of an initializer or with the class means of an EmbeddingSet.
 
+    On several processes each fills the classes it holds; by name, with what one process would draw if all are seeded alike.
     Losses on the sphere do not look at the length of a proxy; the logits of affine ones (softmax, l2_softmax) do: class means have
     length 1, "normal" about 0.01·√D. Raises InputError for an unknown name, another dimension, and as :func:`class_means`.
     """
@@ -200,12 +201,12 @@ def shard_of(parts: Sequence[State], classes: range, *, num_classes: int, entrie
     for rank, part in enumerate(parts):
         _check_part(rank, part, parts[0], len(shard(num_classes, rank, len(parts))), entries)
     return {
-        name: joined([part[name] for part in parts], table_rows(classes, entries[name])) if name in entries else value
+        name: rows_of([part[name] for part in parts], table_rows(classes, entries[name])) if name in entries else value
         for name, value in parts[0].items()
     }
 
 
-def joined(tables: Sequence[Tensor], rows: range) -> Tensor:
+def rows_of(tables: Sequence[Tensor], rows: range) -> Tensor:
     """A copy of ``rows`` of one table that is given as pieces which follow on each other."""
     pieces, start = [tables[0][:0]], 0
     for table in tables:

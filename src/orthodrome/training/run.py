@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from rich.console import Console
@@ -92,6 +93,7 @@ def train(
         team.everywhere(lambda: load_checkpoint(folder / CHECKPOINT_FILE, learner)) if resume else (Position(), [])
     )
     by_first(team, lambda: _write_description(folder, recipe, inputs or {}))
+    team.everywhere(lambda: _check_seen(folder))
     by_first(team, lambda: _announce(console, learner, folder, summary))
     loader = team.everywhere(lambda: open_loader(recipe, reader, console, team))
     learner = replace(learner, schedule=create_schedule(recipe.schedule, len(loader)))
@@ -104,7 +106,7 @@ def train(
 
         events = _RunEvents(learner, folder, team.everywhere(report), stop)
         end = fit(learner, loader, position, events)
-        events.report.close()
+        team.everywhere(events.report.close)
     finished = end.epoch >= recipe.schedule.epochs
     save_checkpoint(folder / CHECKPOINT_FILE, learner, end, history)
     model.network.eval()
@@ -116,7 +118,7 @@ def train(
 
 
 def _fingerprint(recipe: Recipe, reader: ImageReader) -> str:
-    labels = zlib.crc32(reader.labels.astype("int64").tobytes())
+    labels = zlib.crc32(np.ascontiguousarray(reader.labels).data)
     return (
         f"recipe {recipe.name} (checksum {zlib.crc32(recipe.to_yaml().encode()):08x}), {len(reader)} images of "
         f"{len(reader.class_names)} people (checksum {labels:08x})"
@@ -248,6 +250,11 @@ def _write_results(model: Model, recipe: Recipe, folder: Path, history: list[dic
     }
     save_model(model, folder / MODEL_FILE, meta)
     write_file(folder / METRICS_FILE, json.dumps({**meta, "evaluations": history}, indent=2).encode())
+
+
+def _check_seen(folder: Path) -> None:
+    if not (folder / RECIPE_FILE).is_file():
+        raise InputError(f"{folder}, made by rank 0, is not seen from here: set --out to a folder that all processes share")
 
 
 def _write_description(folder: Path, recipe: Recipe, inputs: Mapping[str, Any]) -> None:
