@@ -31,7 +31,12 @@ RECIPES: dict[str, dict[str, Any]] = {
     "softmax": {"loss": {"name": "softmax"}, "optimizer": {"name": "adamw", "learning_rate": 0.001}},
     "elastic": {"loss": {"name": "elastic_arcface"}, "optimizer": {"learning_rate": 0.01}, "head": {"sharded": False}},
     "center": {"loss": {"name": "center", "base": "arcface", "scale": 8.0}, "head": {"impl": "chunked"}},
-    "sampled": {"loss": {"name": "arcface", "scale": 16.0}, "head": {"sample_rate": 0.5}, "optimizer": {"learning_rate": 0.01}},
+    "sampled": {
+        "loss": {"name": "arcface", "scale": 16.0},
+        "head": {"sample_rate": 0.5},
+        "optimizer": {"learning_rate": 0.01},
+        "batch_size": 4,  # few enough to leave classes to be drawn
+    },
     "triplet": {
         "loss": {"name": "triplet"},
         "data": SETTINGS["data"] | {"sampler": "identities", "people": 5, "images_per_person": 2},
