@@ -150,6 +150,21 @@ def test_mistakes_of_one_end_all_with_one_message(tmp_path: Path) -> None:
     assert row.startswith("rank 0: embeddings must be finite; row 0")
 
 
+def half(rank: int, world: int) -> Any:
+    torch.manual_seed(0)
+    head = ProxyHead("arcface", 6, 4, process_group=dist.group.WORLD)
+    x = torch.full((2, 4), rank + 1.0, dtype=torch.bfloat16, requires_grad=True)
+    output = head(x * torch.tensor([1, 2, 3, 4 + rank]), torch.tensor([rank, 5]))
+    output.loss.backward()
+    return output.loss.dtype, x.grad.dtype, float(output.loss.detach())
+
+
+def test_half_precision_travels_as_float32(tmp_path: Path) -> None:
+    first, second = spawn(half, 2, tmp_path)
+    assert first[:2] == (torch.float32, torch.bfloat16)
+    assert first == second
+
+
 def fresh(rank: int, world: int) -> list[torch.Tensor]:
     found = []
     for init in ("normal", "xavier"):

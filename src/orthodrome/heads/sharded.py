@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from orthodrome.heads.engine import promote
 from orthodrome.types import InputError, Link, LossOutput
 
 SHOWN = 3
@@ -48,7 +49,7 @@ def evaluated(
     except InputError as found:
         error = found
     sizes = processes.exchange(len(embeddings) if embeddings.ndim else 0, error)
-    output = evaluate(*processes.batch(embeddings, labels, sizes))
+    output = evaluate(*processes.batch(promote(embeddings), labels, sizes))
     return processes.own_part(output, sizes)
 
 

@@ -4,6 +4,9 @@
 more processes, it names a file for each of the others, with the rows of the classes only that process holds. Those are written first,
 under names of this step, and renamed into place; ``checkpoint.pt`` last: a run killed at any time leaves one that is whole. Nobody
 ever holds more than its own classes: who reads maps the files into memory and copies the rows it needs.
+
+torch.distributed.checkpoint is not used: it splits a table as torch.chunk does, which may leave a process without a class, and writes
+over the files of the checkpoint before.
 """
 
 from __future__ import annotations

@@ -159,9 +159,18 @@ def create_learner(recipe: Recipe, reader: ImageReader, team: Team | None = None
     optimizer = create_optimizer(groups, recipe.optimizer, sampled=recipe.head.sample_rate < 1)
     model.network.train()
     head.train()
-    backbone = team.backbone(model.network, device)
-    schedule: Callable[[int], float] = lambda step: 1.0  # noqa: E731
-    return Learner(model.network, backbone, head, optimizer, schedule, model.preprocessing, recipe, device, team), model
+    learner = Learner(
+        network=model.network,
+        backbone=team.backbone(model.network, device),
+        head=head,
+        optimizer=optimizer,
+        schedule=lambda step: 1.0,
+        preprocessing=model.preprocessing,
+        recipe=recipe,
+        device=device,
+        team=team,
+    )
+    return learner, model
 
 
 def _create_network(recipe: Recipe, team: Team) -> tuple[torch.device, Model]:
