@@ -240,7 +240,10 @@ class Keys:
 
 @dataclass(frozen=True)
 class LossOutput:
-    """Result of a head: ``loss`` () is the mean of ``per_sample`` (B,); ``stats`` are detached scalars for the log."""
+    """Result of a head: ``loss`` () is the mean of ``per_sample`` (B,); ``stats`` are detached scalars for the log.
+
+    Where several processes share a head, ``loss`` and ``stats`` are of the batches of all, ``per_sample`` of the own one.
+    """
 
     loss: Tensor
     per_sample: Tensor

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +74,11 @@ def test_version_and_help(run_cli: Run) -> None:
     assert code == 0
     for verb in ("quickstart", "train", "evaluate", "embed", "losses"):
         assert verb in printed
+
+
+def test_python_m_orthodrome() -> None:
+    printed = subprocess.run([sys.executable, "-m", "orthodrome", "--version"], capture_output=True, text=True, check=True).stdout
+    assert printed.startswith("orthodrome 0.")
 
 
 # ------------------------------------------------------------------------------------------------------------ bad input

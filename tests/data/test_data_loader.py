@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from orthodrome.data import (
     parallel,
     wants_cache,
 )
+from orthodrome.data.parallel import map_in_processes
 from orthodrome.types import Batch, InputError
 
 SIZE = (12, 8)
@@ -171,6 +174,7 @@ def test_cache_is_chosen_by_free_memory(monkeypatch: pytest.MonkeyPatch) -> None
         assert wants_cache("auto", 1000, (64, 64)) is auto
         assert wants_cache(False, 1000, (64, 64)) is False
         assert wants_cache(True, 1000, (64, 64)) is True
+        assert wants_cache("auto", 250, (64, 64), processes=4) is auto, "four processes keep one each"
     monkeypatch.setattr(cache, "available_memory", lambda: needed - 1)
     with pytest.raises(InputError, match="does not fit"):
         wants_cache(True, 1000, (64, 64))
@@ -197,9 +201,29 @@ def test_batches_are_pinned_where_there_is_a_gpu(identities: Path, monkeypatch: 
     plain = batches(identities, workers=0)
     moved: list[int] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 5)
+    devices: list[int] = []
+    monkeypatch.setattr(torch.cuda, "device", lambda device: devices.append(device) or nullcontext())
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: moved.append(tensor.numel()) or tensor)
     assert same(plain, batches(identities, workers=0))
     assert len(moved) == 2 * len(plain), "images and labels of each batch"
+    assert devices == [5] * len(plain), "on the GPU of this process, not on the first"
+
+
+@pytest.mark.parametrize(("processors", "processes", "workers"), [(8, 1, 8), (64, 1, 16), (64, 8, 8), (2, 8, 1)])
+def test_processes_of_a_machine_share_its_processors(
+    processors: int, processes: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orthodrome.data.loader.available_processors", lambda: processors)
+    reader = MemoryReader(np.zeros((4, 2, 2, 3), np.uint8), [0, 0, 1, 1])
+    assert create_loader(reader, SequentialSampler(4, 1), (2, 2), cache=False, processes=processes).workers == workers
+
+
+def test_workers_do_not_hear_signals_to_the_group_of_their_caller() -> None:
+    """torchrun signals whole groups; a worker that dies of it would tear a step apart."""
+    groups = set(map_in_processes(lambda task: os.getpgrp(), range(4), workers=2, start_method="fork"))
+    assert len(groups) == 2
+    assert os.getpgrp() not in groups
 
 
 def test_available_memory_reads_the_system_and_its_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

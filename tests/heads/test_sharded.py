@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,28 +9,14 @@ from typing import Any
 import pytest
 import torch
 from loss_cases import CASES, CLASSES, DIMENSION, head_of, inputs
+from spawning import spawn
 from torch import distributed as dist
-from torch import multiprocessing
 
-from orthodrome import ProxyHead
+from orthodrome import PairHead, ProxyHead, losses
 from orthodrome.heads.prototypes import shard
 from orthodrome.types import InputError
 
 SIZES = {2: (5, 3), 3: (3, 3, 2)}
-
-
-def spawn(worker: Callable[..., Any], world: int, folder: Path) -> list[Any]:
-    """What ``worker(rank, world)`` returns on each of ``world`` processes."""
-    multiprocessing.start_processes(_enter, (worker, world, str(folder), sys.path), nprocs=world, start_method="fork")
-    return [pickle.loads((folder / f"{rank}").read_bytes()) for rank in range(world)]
-
-
-def _enter(rank: int, worker: Callable[..., Any], world: int, folder: str, path: list[str]) -> None:
-    sys.path[:] = path
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
-    Path(folder, f"{rank}").write_bytes(pickle.dumps(worker(rank, world)))
-    dist.destroy_process_group()
 
 
 def parts(head: ProxyHead, classes: range) -> dict[str, torch.Tensor]:
@@ -45,7 +29,7 @@ def parts(head: ProxyHead, classes: range) -> dict[str, torch.Tensor]:
     return state
 
 
-def train_twice(head: ProxyHead, embeddings: list[torch.Tensor], labels: list[torch.Tensor]) -> dict[str, Any]:
+def train_twice(head: ProxyHead | PairHead, embeddings: list[torch.Tensor], labels: list[torch.Tensor]) -> dict[str, Any]:
     """Losses, gradients and state after two steps."""
     for step, (x, y) in enumerate(zip(embeddings, labels, strict=True)):
         torch.manual_seed(step)
@@ -53,6 +37,7 @@ def train_twice(head: ProxyHead, embeddings: list[torch.Tensor], labels: list[to
         output = head(x, y)
         output.loss.backward()
     return {
+        "loss": output.loss.detach(),
         "losses": output.per_sample.detach(),
         "x": x.grad,
         "gradients": {name: value.grad for name, value in head.named_parameters()},
@@ -60,53 +45,70 @@ def train_twice(head: ProxyHead, embeddings: list[torch.Tensor], labels: list[to
     }
 
 
+FORMS = {"dense": {"impl": "dense"}, "chunked": {"impl": "chunked"}}
+COPIES = ("softmax", "arcface", "adaface", "sphereface2", "center", "subcenter_arcface")
+WAYS = {
+    **{(case, form): options for form, options in FORMS.items() for case in CASES},
+    **{(case, "copies"): {"impl": "dense", "sharded": False} for case in COPIES},
+}
+
+
 def every_case(rank: int, world: int) -> dict[str, Any]:
     found = {}
-    for case in CASES:
-        for impl in ("dense", "chunked"):
-            whole = head_of(case, impl=impl)
-            head = head_of(case, impl=impl, process_group=dist.group.WORLD)
-            head.load_state_dict(parts(whole, shard(CLASSES, rank, world)))
-            own = [[part[rank] for part in (x.detach().split(SIZES[world]), y.split(SIZES[world]))] for x, y in batches()]
-            found[case, impl] = train_twice(head, [x.clone().requires_grad_() for x, _ in own], [y for _, y in own])
+    for (case, form), options in WAYS.items():
+        head = head_of(case, process_group=dist.group.WORLD, **options)
+        assert head.classes == (range(CLASSES) if form == "copies" else shard(CLASSES, rank, world))
+        head.load_state_dict(parts(head_of(case), head.classes))
+        found[case, form] = train_twice(head, *own_part(batches(), rank, world))
+    for name in losses.pair_names():
+        head = PairHead(name, memory=5, process_group=dist.group.WORLD)
+        found[name] = train_twice(head, *own_part(batches(), rank, world))
     return found
 
 
-def batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
-    return [inputs(seed=seed) for seed in (1, 2)]
+def batches() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    x, labels = zip(*(inputs(seed=seed) for seed in (1, 2)), strict=True)
+    return list(x), list(labels)
+
+
+def own_part(
+    both: tuple[list[torch.Tensor], list[torch.Tensor]], rank: int, world: int
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    x, labels = ([batch.detach().split(SIZES[world])[rank].clone() for batch in side] for side in both)
+    return [batch.requires_grad_() for batch in x], labels
 
 
 @pytest.fixture(scope="module", params=[2, 3], ids=lambda world: f"{world} processes")
-def sharded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return spawn(every_case, request.param, tmp_path_factory.mktemp("store"))
 
 
-@pytest.mark.parametrize("impl", ["dense", "chunked"])
-@pytest.mark.parametrize("case", CASES)
-def test_sharded_is_whole(case: str, impl: str, sharded: list[dict[str, Any]]) -> None:
-    world = len(sharded)
-    found = [rank[case, impl] for rank in sharded]
-    torch.manual_seed(0)
-    head = head_of(case, impl="dense")
-    (first, second) = batches()
-    weights = torch.cat([torch.full((size,), 1 / size / world, dtype=torch.float64) for size in SIZES[world]])
-    for step, (x, y) in enumerate((first, second)):
-        torch.manual_seed(step)
-        head.zero_grad()
-        output = head(x, y)
-        (output.per_sample * weights).sum().backward()
+def assert_whole(parts: list[dict[str, Any]], whole: dict[str, Any], rows: tuple[str, ...] = ()) -> None:
+    """The parts of all processes are what one process gives; the loss, and what is not of ``rows``, on each of them."""
     close = {"rtol": 1e-9, "atol": 1e-9}
-    torch.testing.assert_close(torch.cat([rank["losses"] for rank in found]), output.per_sample, **close)
-    torch.testing.assert_close(torch.cat([rank["x"] for rank in found]) / world, second[0].grad, **close)
-    for name, value in head.named_parameters():
-        mine = [rank["gradients"][name] for rank in found]
-        if name in ("weight", "class_bias"):
-            torch.testing.assert_close(torch.cat(mine), value.grad, **close)
+    torch.testing.assert_close(torch.cat([part["losses"] for part in parts]), whole["losses"], **close)
+    torch.testing.assert_close(torch.cat([part["x"] for part in parts]) / len(parts), whole["x"], **close)
+    for name, gradient in whole["gradients"].items():
+        if name in rows:
+            torch.testing.assert_close(torch.cat([part["gradients"][name] for part in parts]), gradient, **close)
         else:
-            for gradient in mine:
-                torch.testing.assert_close(gradient, value.grad, **close)
-    for rank in found:
-        torch.testing.assert_close(rank["state"], dict(head.named_buffers()), **close)
+            for part in parts:
+                torch.testing.assert_close(part["gradients"][name], gradient, **close)
+    for part in parts:
+        torch.testing.assert_close(part["loss"], whole["loss"], **close)
+        torch.testing.assert_close(part["state"], whole["state"], **close)
+
+
+@pytest.mark.parametrize(("case", "form"), WAYS)
+def test_parts_are_one_whole(case: str, form: str, found: list[dict[str, Any]]) -> None:
+    """Parts of unequal sizes, too: the loss is the mean over samples, not over processes."""
+    whole = train_twice(head_of(case, impl="dense"), *batches())
+    assert_whole([rank[case, form] for rank in found], whole, () if form == "copies" else ("weight", "class_bias"))
+
+
+@pytest.mark.parametrize("name", losses.pair_names())
+def test_pairs_are_those_of_the_batches_of_all(name: str, found: list[dict[str, Any]]) -> None:
+    assert_whole([rank[name] for rank in found], train_twice(PairHead(name, memory=5), *batches()))
 
 
 def errors(rank: int, world: int) -> list[str]:
@@ -129,6 +131,7 @@ def errors(rank: int, world: int) -> list[str]:
         message(lambda: ProxyHead("arcface", 6 + rank, 4, process_group=dist.group.WORLD)),
         message(lambda: ProxyHead("arcface", 6, 4, process_group=dist.group.WORLD, margin=0.5 if rank else 0.4)),
         message(lambda: ProxyHead("arcface", 2, 4, process_group=dist.group.WORLD)),
+        message(lambda: ProxyHead("arcface", 6, 4, process_group=dist.group.WORLD, sharded=False, sample_rate=0.5)),
         message(wrong_label),
         message(wrong_row),
     ]
@@ -137,24 +140,48 @@ def errors(rank: int, world: int) -> list[str]:
 def test_mistakes_of_one_end_all_with_one_message(tmp_path: Path) -> None:
     found = spawn(errors, 3, tmp_path)
     assert found[0] == found[1] == found[2]
-    classes, hyper, few, label, row = found[0]
+    classes, hyper, few, copies, label, row = found[0]
     assert "rank 0: ('arcface', 6" in classes
     assert "rank 2: ('arcface', 8" in classes
     assert "all processes must build the same head" in hyper
     assert few == "2 classes cannot be split over 3 processes: each must hold at least one"
+    assert copies.startswith("sample_rate below 1 needs the classes split")
     assert label.startswith("rank 1: labels must be in [0, 6); got 6 at position 1")
     assert row.startswith("rank 0: embeddings must be finite; row 0")
 
 
-def fresh(rank: int, world: int) -> torch.Tensor:
+def half(rank: int, world: int) -> Any:
     torch.manual_seed(0)
-    return ProxyHead("arcface", 7, 4, process_group=dist.group.WORLD).weight.detach()
+    head = ProxyHead("arcface", 6, 4, process_group=dist.group.WORLD)
+    x = torch.full((2, 4), rank + 1.0, dtype=torch.bfloat16, requires_grad=True)
+    output = head(x * torch.tensor([1, 2, 3, 4 + rank]), torch.tensor([rank, 5]))
+    output.loss.backward()
+    return output.loss.dtype, x.grad.dtype, float(output.loss.detach())
 
 
-def test_shards_start_from_different_values_of_one_seed(tmp_path: Path) -> None:
-    first, second = spawn(fresh, 2, tmp_path)
-    assert (len(first), len(second)) == (4, 3)
-    assert not torch.isclose(first[:3], second).any()
+def test_half_precision_travels_as_float32(tmp_path: Path) -> None:
+    first, second = spawn(half, 2, tmp_path)
+    assert first[:2] == (torch.float32, torch.bfloat16)
+    assert first == second
+
+
+def fresh(rank: int, world: int) -> list[torch.Tensor]:
+    found = []
+    for init in ("normal", "xavier"):
+        torch.manual_seed(0)
+        found.append(ProxyHead("subcenter_arcface", 5000, 3, init=init, process_group=dist.group.WORLD).weight.detach())
+    return found
+
+
+def test_shards_start_from_the_values_of_one_process(tmp_path: Path) -> None:
+    """15,000 rows: more than are drawn at a time."""
+    for init, first, second in zip(("normal", "xavier"), *spawn(fresh, 2, tmp_path), strict=True):
+        torch.manual_seed(0)
+        assert torch.equal(torch.cat([first, second]), ProxyHead("subcenter_arcface", 5000, 3, init=init).weight)
+        torch.manual_seed(0)
+        whole = torch.empty(15_000, 3)
+        drawn = whole.normal_(std=0.01) if init == "normal" else torch.nn.init.xavier_uniform_(whole)
+        torch.testing.assert_close(torch.cat([first, second]), drawn)
 
 
 def sampled(rank: int, world: int) -> Any:

@@ -13,7 +13,8 @@ from rich.console import Console
 from orthodrome.data import convert, open_reader, orl_faces
 from orthodrome.data.writers import WRITERS
 from orthodrome.training.recipe import parse_recipe
-from orthodrome.training.run import LOG_FILE, train
+from orthodrome.training.report import LOG_FILE
+from orthodrome.training.run import train
 
 QUIET = Console(quiet=True)
 

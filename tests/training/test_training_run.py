@@ -22,7 +22,8 @@ from orthodrome.data import open_reader
 from orthodrome.training.checkpoint import load_checkpoint, save_checkpoint
 from orthodrome.training.loop import Position, TrainingDiverged
 from orthodrome.training.recipe import parse_recipe
-from orthodrome.training.run import CHECKPOINT_FILE, LOG_FILE, METRICS_FILE, RECIPE_FILE, create_learner, train
+from orthodrome.training.report import LOG_FILE
+from orthodrome.training.run import CHECKPOINT_FILE, METRICS_FILE, RECIPE_FILE, create_learner, train
 from orthodrome.types import InputError
 
 QUIET = Console(quiet=True)

@@ -23,19 +23,24 @@ def train(
     """Train a model on a folder of faces, verify it as it learns, and write a run folder.
 
     Example: orthodrome train --recipe recipes/small-cosface.yaml --data faces/ --eval lfw/ --pairs pairs.txt
+
+    On several processes, one for each GPU: torchrun --nproc-per-node 8 -m orthodrome train --recipe … --data …
     """
     from orthodrome.training.command import resume_run, start_run
+    from orthodrome.training.processes import joined
 
-    if resume:
-        given: dict[str, Any] = {
-            "--recipe": recipe, "--data": data, "--eval": evaluate_on, "--pairs": pairs, "--set": overrides, "--out": out,
-        }  # fmt: skip
-        result = resume_run(resume, [option for option, value in given.items() if value])
-    else:
-        result = start_run(recipe, data, evaluate_on, pairs, protocol, overrides or [], out)
+    with joined() as team:
+        if resume:
+            given: dict[str, Any] = {
+                "--recipe": recipe, "--data": data, "--eval": evaluate_on, "--pairs": pairs, "--set": overrides, "--out": out,
+            }  # fmt: skip
+            result = resume_run(resume, [option for option, value in given.items() if value], team)
+        else:
+            result = start_run(recipe, data, evaluate_on, pairs, protocol, overrides or [], out, team)
     if not result.finished:
         raise typer.Exit(130)
-    from orthodrome.cli.output import show
+    if team.rank == 0:
+        from orthodrome.cli.output import show
 
-    show(f"model: {result.folder / 'model.safetensors'}")
-    show(f"next:  orthodrome embed {result.folder} IMAGE… -o faces.npz")
+        show(f"model: {result.folder / 'model.safetensors'}")
+        show(f"next:  orthodrome embed {result.folder} IMAGE… -o faces.npz")

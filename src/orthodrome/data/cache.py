@@ -83,8 +83,9 @@ def cache_bytes(num_images: int, size: Size) -> int:
     return num_images * 3 * size[0] * size[1]
 
 
-def wants_cache(choice: CacheChoice, num_images: int, size: Size) -> bool:
-    """Whether to cache: ``"auto"`` means where the set fits in a quarter of the memory that is free now, ``"disk"`` in a file.
+def wants_cache(choice: CacheChoice, num_images: int, size: Size, processes: int = 1) -> bool:
+    """Whether to cache: ``"auto"`` means where the set fits in a quarter of the memory that is free now, ``"disk"`` in a file. Each of
+    ``processes`` on this machine is about to make the same choice.
 
     Raises:
         InputError: a cache is demanded that does not fit at all, or the choice is none.
@@ -93,7 +94,7 @@ def wants_cache(choice: CacheChoice, num_images: int, size: Size) -> bool:
         raise InputError(f"cache must be 'auto', 'disk', True or False; got {choice!r}")
     if choice == "disk":
         return True
-    needed, free = cache_bytes(num_images, size), available_memory()
+    needed, free = processes * cache_bytes(num_images, size), available_memory()
     if choice == "auto":
         return free is not None and needed <= AUTO_SHARE * free
     if choice and free is not None and needed > free:

@@ -73,7 +73,9 @@ class Loader:
             made = map_in_processes(self.make, tasks, self.workers, self.prefetch, self.start_method)
         else:
             made = map_in_thread(self.make, tasks, self.prefetch)
-        return map_in_thread(pinned, made) if torch.cuda.is_available() else made
+        if not torch.cuda.is_available():
+            return made
+        return map_in_thread(partial(pinned, device=torch.cuda.current_device()), made)
 
 
 def create_loader(
@@ -88,16 +90,18 @@ def create_loader(
     cache: CacheChoice = "auto",
     progress: Progress | None = None,
     start_method: str | None = None,
+    processes: int = 1,
 ) -> Loader:
     """A loader of ``reader`` in the order of ``sampler``, images of ``size`` (height, width).
 
     Args:
         augmentation: for example `Augmentation`; ``seed`` is the seed of its draws.
-        workers: decoding processes; None means one per processor, at most 16.
+        workers: decoding processes; None means one per processor, at least one, at most 16.
         prefetch: batches made ahead, by each worker or by the thread.
         cache: keep the decoded set in memory or on disk; see `wants_cache`. It is filled here, with ``progress`` called
             as it goes.
         start_method: of the processes, ``"fork"``, ``"spawn"`` or ``"forkserver"``; None chooses.
+        processes: how many on this machine each make a loader of their own, and so share its memory and processors.
 
     Raises:
         InputError: the sampler is of another set, a count is negative, or (with the cache) an image cannot be
@@ -106,19 +110,20 @@ def create_loader(
     if sampler.num_samples != len(reader):
         raise InputError(f"the sampler orders {sampler.num_samples} images but the reader has {len(reader)}")
     if workers is None:
-        workers = min(available_processors(), _MOST_WORKERS)
+        workers = min(max(available_processors() // processes, 1), _MOST_WORKERS)
     if workers < 0 or prefetch < 0:
         raise InputError(f"workers and prefetch must be ≥ 0; got {workers} and {prefetch}")
-    if wants_cache(cache, len(reader), size):
+    if wants_cache(cache, len(reader), size, processes):
         kept = load_cache(reader, size, workers, progress, start_method, on_disk=cache == "disk")
         return Loader(BatchMaker(partial(_take, kept), reader.labels, augmentation, seed), sampler, 0, prefetch)
     decode = partial(decode_many, reader, size)
     return Loader(BatchMaker(decode, reader.labels, augmentation, seed), sampler, workers, prefetch, start_method)
 
 
-def pinned(batch: Batch) -> Batch:
-    """The batch in page-locked memory, from where it travels to a GPU while the GPU computes."""
-    return Batch(batch.images.pin_memory(), batch.labels.pin_memory(), batch.indices)
+def pinned(batch: Batch, device: int) -> Batch:
+    """The batch in page-locked memory, from where it travels to a GPU, number ``device``, while the GPU computes."""
+    with torch.cuda.device(device):  # else a thread takes the first, which may be that of another process
+        return Batch(batch.images.pin_memory(), batch.labels.pin_memory(), batch.indices)
 
 
 def _take(images: np.ndarray, indices: np.ndarray) -> np.ndarray:

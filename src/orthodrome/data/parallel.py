@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -16,6 +18,8 @@ from orthodrome.types import InputError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def map_in_processes(
@@ -38,9 +42,12 @@ def map_in_processes(
         num_workers=workers,
         prefetch_factor=max(1, prefetch),
         multiprocessing_context=start_method or default_start_method(),
+        worker_init_fn=_apart,
         generator=torch.Generator(),  # else each pass draws a number from torch's global state
     )
-    for result in loader:
+    with _signals_held():
+        results = iter(loader)
+    for result in results:
         if isinstance(result, InputError):
             raise result
         yield result
@@ -88,6 +95,30 @@ class _Calls(Dataset[Any], Generic[Task, Result]):
             return self.function(task)
         except InputError as error:
             return InputError(str(error))
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Signals that end a program wait, also for processes that are begun meanwhile, until these have left the group (`_apart`)."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, where there are no groups to signal
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _apart(worker: int) -> None:
+    """Leave the process group of the caller: a signal to all of it (Ctrl-C, or torchrun that ends a run) is for the caller to heed, who
+    may still want a batch. Workers end with it.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        os.setpgrp()
+        while hasattr(signal, "sigtimedwait") and signal.sigtimedwait(ENDING, 0):
+            pass  # what came before was for the group
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
 
 def _as_is(result: Any) -> Any:

@@ -5,6 +5,7 @@ To resume at batch k of epoch e, call ``batches(e, start=k)``.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,10 +16,13 @@ from orthodrome.types import InputError, Labels
 
 
 class BatchSampler(Protocol):
-    """The order of a training run, ``num_samples`` images in ``len`` batches an epoch."""
+    """The order of a training run, ``num_samples`` images in ``len`` batches an epoch, of ``batch_size`` but for a last one."""
 
     @property
     def num_samples(self) -> int: ...
+
+    @property
+    def batch_size(self) -> int: ...
 
     def __len__(self) -> int: ...
 
@@ -44,8 +48,75 @@ class SequentialSampler:
         return _cut(np.arange(self.num_samples), self.batch_size, len(self), start)
 
 
+class _Drawn(ABC):
+    """An order drawn anew for each epoch from (seed, epoch), cut into batches."""
+
+    num_samples: int
+    batch_size: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        _check_counts(self.num_samples, self.batch_size)
+        if self.seed < 0:
+            raise InputError(f"seed must be ≥ 0; got {self.seed}")
+        if len(self) == 0:
+            raise InputError(f"batch_size {self.batch_size} is more than the {self.num_samples} images; lower it")
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[np.ndarray]:
+        """See `BatchSampler.batches`."""
+        order = self._order(np.random.default_rng([self.seed, epoch]))
+        return _cut(order, self.batch_size, len(self), start)
+
+    @abstractmethod
+    def _order(self, generator: np.random.Generator) -> np.ndarray:
+        """Positions in the reader, one after the other, of all batches of an epoch."""
+
+
 @dataclass(frozen=True)
-class EpochSampler:
+class _Groups:
+    """The images of each person in an order drawn for the epoch: positions, grouped; where each group begins; how many it has."""
+
+    order: np.ndarray
+    first: np.ndarray
+    count: np.ndarray
+
+    def images(self, who: np.ndarray, turn: np.ndarray) -> np.ndarray:
+        """The image each person shows at its turns 0, 1, …: one after the other, going round."""
+        found: np.ndarray = self.order[self.first[who] + turn % self.count[who]]
+        return found
+
+
+class _DrawnByPerson(_Drawn):
+    """People take turns, and so do the images of each. ``labels`` (N,): any sequence of integers."""
+
+    labels: Labels | np.ndarray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", np.asarray(self.labels))
+        super().__post_init__()
+
+    @property
+    def num_samples(self) -> int:  # type: ignore[override]
+        """Images of the set."""
+        return len(self.labels)
+
+    def _order(self, generator: np.random.Generator) -> np.ndarray:
+        labels = np.asarray(self.labels)
+        shuffled = generator.permutation(labels.size)
+        order = shuffled[np.argsort(labels[shuffled], kind="stable")]
+        _, first, count = np.unique(labels[order], return_index=True, return_counts=True)
+        return self._visits(_Groups(order, first, count), generator)
+
+    @abstractmethod
+    def _visits(self, groups: _Groups, generator: np.random.Generator) -> np.ndarray:
+        """The images of an epoch, in order."""
+
+
+@dataclass(frozen=True)
+class EpochSampler(_Drawn):
     """Every image once per epoch, in an order drawn anew from (seed, epoch).
 
     With ``drop_last`` all batches are full; the images left over differ from epoch to epoch.
@@ -56,25 +127,17 @@ class EpochSampler:
     seed: int = 0
     drop_last: bool = True
 
-    def __post_init__(self) -> None:
-        _check_counts(self.num_samples, self.batch_size)
-        _check_seed(self.seed)
-        if len(self) == 0:
-            raise InputError(f"batch_size {self.batch_size} is more than the {self.num_samples} images; lower it")
-
     def __len__(self) -> int:
         full, rest = divmod(self.num_samples, self.batch_size)
         return full if self.drop_last or not rest else full + 1
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[np.ndarray]:
-        """See `BatchSampler.batches`."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.num_samples)
-        return _cut(order, self.batch_size, len(self), start)
+    def _order(self, generator: np.random.Generator) -> np.ndarray:
+        return generator.permutation(self.num_samples)
 
 
 @dataclass(frozen=True, eq=False)
-class PKSampler:
-    """Batches of ``people`` identities with ``images_per_person`` images each (Hermans et al., 2017).
+class PKSampler(_DrawnByPerson):
+    """Batches of ``people`` identities with ``images_per_person`` images each, neighbours (Hermans et al., 2017).
 
     An epoch has ``N // (people · images_per_person)`` batches, at least one. Identities take turns: in an
     epoch no identity is visited more than once oftener than another. Each visit takes the next images of an
@@ -88,41 +151,29 @@ class PKSampler:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        labels = np.asarray(self.labels)
-        object.__setattr__(self, "labels", labels)
-        _check_counts(labels.size, self.batch_size)
-        _check_seed(self.seed)
-        identities = np.unique(labels).size
+        super().__post_init__()
+        identities = np.unique(np.asarray(self.labels)).size
         if identities < self.people:
             raise InputError(f"people must be at most the {identities} identities of the set; got {self.people}")
 
     @property
-    def num_samples(self) -> int:
-        """Images of the set."""
-        return len(self.labels)
-
-    @property
-    def batch_size(self) -> int:
+    def batch_size(self) -> int:  # type: ignore[override]
         """``people · images_per_person``"""
         return self.people * self.images_per_person
 
     def __len__(self) -> int:
         return max(1, self.num_samples // self.batch_size)
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[np.ndarray]:
-        """See `BatchSampler.batches`; the images of one identity are neighbours."""
-        generator = np.random.default_rng([self.seed, epoch])
-        order, first, count = _shuffled_by_class(np.asarray(self.labels), generator)
-        visits = len(self) * self.people
-        identity = _turns(count.size, self.people, visits, generator)
-        turn = np.arange(visits) // count.size  # each identity occurs once in every turn
-        steps = turn[:, None] * self.images_per_person + np.arange(self.images_per_person)
-        images = order[first[identity][:, None] + steps % count[identity][:, None]]
-        return _cut(images.reshape(-1), self.batch_size, len(self), start)
+    def _visits(self, groups: _Groups, generator: np.random.Generator) -> np.ndarray:
+        visits, identities = len(self) * self.people, groups.count.size
+        who = _turns(identities, self.people, visits, generator)
+        visit = np.arange(visits) // identities  # each identity occurs once in every round
+        turn = visit[:, None] * self.images_per_person + np.arange(self.images_per_person)
+        return groups.images(who[:, None], turn).reshape(-1)
 
 
 @dataclass(frozen=True, eq=False)
-class PowerSampler:
+class PowerSampler(_DrawnByPerson):
     """Classes drawn in proportion to ``count ** power`` of their images: 1 all images alike, 0 all classes alike (class-balanced), 0.5
     between the two, for long-tailed sets (square-root sampling; Mahajan et al., 2018).
 
@@ -136,32 +187,18 @@ class PowerSampler:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        labels = np.asarray(self.labels)
-        object.__setattr__(self, "labels", labels)
-        _check_counts(labels.size, self.batch_size)
-        _check_seed(self.seed)
+        super().__post_init__()
         if not 0 <= self.power <= 1:
             raise InputError(f"power lies in [0, 1], from classes alike to images alike; got {self.power}")
-        if len(self) == 0:
-            raise InputError(f"batch_size {self.batch_size} is more than the {labels.size} images; lower it")
-
-    @property
-    def num_samples(self) -> int:
-        """Images of the set."""
-        return len(self.labels)
 
     def __len__(self) -> int:
         return self.num_samples // self.batch_size
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[np.ndarray]:
-        """See `BatchSampler.batches`."""
-        generator = np.random.default_rng([self.seed, epoch])
-        order, first, count = _shuffled_by_class(np.asarray(self.labels), generator)
-        visits = _systematic(count**self.power, len(self) * self.batch_size, generator)
-        which = np.repeat(np.arange(count.size), visits)
-        turn = np.arange(which.size) - np.repeat(np.cumsum(visits) - visits, visits)
-        images = order[first[which] + turn % count[which]]
-        return _cut(generator.permutation(images), self.batch_size, len(self), start)
+    def _visits(self, groups: _Groups, generator: np.random.Generator) -> np.ndarray:
+        visits = _systematic(groups.count**self.power, len(self) * self.batch_size, generator)
+        who = np.repeat(np.arange(groups.count.size), visits)
+        turn = np.arange(who.size) - np.repeat(np.cumsum(visits) - visits, visits)
+        return generator.permutation(groups.images(who, turn))
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +207,7 @@ class RankSampler:
     once.
 
     The order of an epoch does not depend on the number of ranks, so a run may go on with another one. Where a batch (the last one) is
-    smaller than the number of ranks, some parts are empty.
+    smaller than the number of ranks, some parts are empty. ``num_samples`` and ``batch_size`` are those of all ranks together.
     """
 
     sampler: BatchSampler
@@ -186,6 +223,11 @@ class RankSampler:
         """Images of the set."""
         return self.sampler.num_samples
 
+    @property
+    def batch_size(self) -> int:
+        """Images of a batch, all ranks together."""
+        return self.sampler.batch_size
+
     def __len__(self) -> int:
         return len(self.sampler)
 
@@ -200,14 +242,6 @@ def _systematic(weights: np.ndarray, total: int, generator: np.random.Generator)
     marks = np.floor(edges * (total / edges[-1]) + generator.random()).astype(np.int64)
     marks[-1] = marks[0] + total  # which rounding may miss by one
     return np.diff(marks)
-
-
-def _shuffled_by_class(labels: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Positions grouped by class, in random order within each; where each group begins; how many it has."""
-    shuffled = generator.permutation(labels.size)
-    order = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    _, first, count = np.unique(labels[order], return_index=True, return_counts=True)
-    return order, first, count
 
 
 def _turns(identities: int, people: int, visits: int, generator: np.random.Generator) -> np.ndarray:
@@ -236,8 +270,3 @@ def _check_counts(num_samples: int, batch_size: int) -> None:
         raise InputError(f"a sampler needs at least one image; got {num_samples}")
     if batch_size < 1:
         raise InputError(f"a batch needs at least one image; got a batch size of {batch_size}")
-
-
-def _check_seed(seed: int) -> None:
-    if seed < 0:
-        raise InputError(f"seed must be ≥ 0; got {seed}")

@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
 
 from orthodrome import losses
 from orthodrome.heads import engine
+from orthodrome.heads.sharded import Processes, evaluated
 from orthodrome.types import InputError, Keys, LossOutput
 
 VECTORS, LABELS, NEXT = "memory_vectors", "memory_labels", "memory_next"
@@ -41,6 +43,8 @@ class PairHead(nn.Module):
     Args:
         loss: a row or preset, for example ``"triplet"`` or ``"triplet@facenet"``.
         memory: how many earlier embeddings are further keys (cross-batch memory, 1912.06798); 0: none.
+        process_group: processes of torch.distributed that each call the head with samples of their own, all of which are compared with
+            each other. ``loss`` and gradients are as those of :class:`~orthodrome.ProxyHead`; the memory is the same on each process.
         hyper: hyper-parameters of the row, see ``orthodrome losses NAME``.
 
     The memory is a ring of detached embeddings and labels in buffers: saved with the head, filled after the loss of
@@ -58,21 +62,30 @@ class PairHead(nn.Module):
     memory_labels: Tensor
     memory_next: Tensor
 
-    def __init__(self, loss: str, *, memory: int = 0, **hyper: Any) -> None:
+    def __init__(self, loss: str, *, memory: int = 0, process_group: dist.ProcessGroup | None = None, **hyper: Any) -> None:
         super().__init__()
         if isinstance(memory, bool) or not isinstance(memory, int) or memory < 0:
             raise InputError(f"memory must be the number of embeddings to keep, an integer of at least 0; got {memory!r}")
         self.spec = losses.pair_loss(loss, **hyper)
         self.loss = loss
         self.memory = memory
+        self.class_rows: dict[str, int] = {}  # a pair loss has no classes
+        self._processes = None if process_group is None else Processes(process_group)
         if memory:  # the dimension is known from the first batch, or from a saved state
             self.register_buffer(VECTORS, torch.zeros(memory, 0))
             self.register_buffer(LABELS, torch.full((memory,), -1, dtype=torch.int64))
             self.register_buffer(NEXT, torch.zeros((), dtype=torch.int64))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
+        return evaluated(self._processes, self._checked, self._evaluated, embeddings, labels)
+
+    def _checked(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """``labels`` as int64."""
         engine.check_shapes(embeddings, embeddings.shape[-1] if embeddings.ndim else 0)
-        labels = engine.check_labels(labels, embeddings.shape[0], None)
+        return engine.check_labels(labels, embeddings.shape[0], None)
+
+    def _evaluated(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
+        """The losses of the batch, that of all processes where there are several."""
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings = engine.promote(embeddings)
             if not (self.memory and self.training):

@@ -6,6 +6,7 @@ Shapes: C classes, K proxies of one class, D embedding dimension, N embeddings.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,34 +15,60 @@ from torch import Generator, Tensor, nn
 
 from orthodrome.registry import Registry
 from orthodrome.sphere import norms, unit
-from orthodrome.types import EmbeddingSet, InputError
+from orthodrome.types import EmbeddingSet, InputError, Similarity
 
 if TYPE_CHECKING:
     from orthodrome.heads.proxy import ProxyHead
 
 # -------------------------------------------------------------------------------------------------------- first values
 
-Initializer = Callable[[int, int, int, "Generator | None"], Tensor]
-"""Classes, proxies of one class, dimension, generator or None for torch's own -> (C·K, D)."""
+Initializer = Callable[[Tensor, int], object]
+"""Fills some rows (n, D) of a table from torch's generator, given how many rows the table has in all."""
 
 INITIALIZERS: Registry[Initializer] = Registry("init")
 
 SPREAD = 0.1
 """Length of the step, along the sphere, between the mean of a class and each of its K > 1 proxies."""
 
+_BLOCK = 4096
+"""Rows drawn at a time. Of a multiple of 16 torch draws the numbers it would draw in one go."""
 
-def normal(num_classes: int, per_class: int, dimension: int, generator: Generator | None = None) -> Tensor:
+
+def normal(rows: Tensor, count: int) -> None:
     """Normal with σ = 0.01: lengths of about 0.01·√D."""
-    return torch.empty(num_classes * per_class, dimension).normal_(std=0.01, generator=generator)
+    rows.normal_(std=0.01)
 
 
-def xavier(num_classes: int, per_class: int, dimension: int, generator: Generator | None = None) -> Tensor:
+def xavier(rows: Tensor, count: int) -> None:
     """Uniform in ±√(6/(C·K + D)) (Glorot and Bengio 2010)."""
-    return nn.init.xavier_uniform_(torch.empty(num_classes * per_class, dimension), generator=generator)
+    bound = math.sqrt(6 / (count + rows.shape[1]))
+    rows.uniform_(-bound, bound)
 
 
 INITIALIZERS.add("normal", normal)
 INITIALIZERS.add("xavier", xavier)
+
+
+def table_rows(classes: range, per_class: int) -> range:
+    """The rows of some classes in a table with ``per_class`` rows for each."""
+    return range(classes.start * per_class, classes.stop * per_class)
+
+
+def drawn(init: str, rows: range, count: int, dimension: int) -> Tensor:
+    """``rows`` of a table (count, D), drawn as if it were drawn whole.
+
+    All rows are drawn, block by block, and those outside ``rows`` dropped: so the first values of a head do not depend on how many
+    processes share it, as long as all are seeded alike.
+    """
+    fill, kept = INITIALIZERS.get(init), torch.empty(len(rows), dimension)
+    starts = range(0, max(count - _BLOCK, 0) + 1, _BLOCK)  # the last block takes the rest
+    for start, stop in zip(starts, [*starts[1:], count], strict=True):
+        block = torch.empty(stop - start, dimension)
+        fill(block, count)
+        first, last = max(start, rows.start), min(stop, rows.stop)
+        if first < last:
+            kept[first - rows.start : last - rows.start] = block[first - start : last - start]
+    return kept
 
 
 def class_means(embeddings: EmbeddingSet, classes: range, per_class: int = 1, *, generator: Generator | None = None) -> Tensor:
@@ -75,16 +102,17 @@ def _refuse(wrong: Tensor, classes: range, why: str) -> None:
 def initialize(head: ProxyHead, how: str | EmbeddingSet) -> None:
     """Fill the proxies of ``head``, by the name of an initializer or with the class means of an EmbeddingSet.
 
+    On several processes each fills the classes it holds; by name, with what one process would draw if all are seeded alike.
     Losses on the sphere do not look at the length of a proxy; the logits of affine ones (softmax, l2_softmax) do: class means have
     length 1, "normal" about 0.01·√D. Raises InputError for an unknown name, another dimension, and as :func:`class_means`.
     """
-    head.weight.copy_(_first_values(head, how, head.classes))
+    head.weight.copy_(_first_values(head, how, head.classes, head.num_classes))
 
 
-def _first_values(head: ProxyHead, how: str | EmbeddingSet, classes: range) -> Tensor:
+def _first_values(head: ProxyHead, how: str | EmbeddingSet, classes: range, num_classes: int) -> Tensor:
     per_class = head.spec.similarity.per_class
     if isinstance(how, str):
-        return INITIALIZERS.get(how)(len(classes), per_class, head.embedding_dim, None)
+        return drawn(how, table_rows(classes, per_class), num_classes * per_class, head.embedding_dim)
     if how.vectors.shape[1] != head.embedding_dim:
         raise InputError(f"embeddings must have {head.embedding_dim} dimensions, as the head has; got {how.vectors.shape[1]}")
     return class_means(how, classes, per_class)
@@ -93,11 +121,14 @@ def _first_values(head: ProxyHead, how: str | EmbeddingSet, classes: range) -> T
 # --------------------------------------------------------------------------------------------------------- more classes
 
 
+def rows_per_class(similarity: Similarity) -> dict[str, int]:
+    """What is split where processes share the classes, and the rows of one class in it: the proxies (K), the class bias (1)."""
+    return {"weight": similarity.per_class} | ({"class_bias": 1} if similarity.class_bias else {})
+
+
 def per_class_entries(head: ProxyHead) -> dict[str, int]:
     """Entries of the state of ``head`` with rows of their own for each class, and how many rows: W (K), class bias, centres."""
-    entries = {"weight": head.spec.similarity.per_class}
-    if head.spec.similarity.class_bias:
-        entries["class_bias"] = 1
+    entries = rows_per_class(head.spec.similarity)
     for made in (head.spec.state, *(lambda c, t=term: t.state(c, head.embedding_dim) for term in head.spec.regularizers)):
         few, more = made(head.spec.minimum_classes), made(head.spec.minimum_classes + 1)
         entries |= {name: 1 for name in few if few[name].value.shape != more[name].value.shape}
@@ -120,7 +151,7 @@ def grown(head: ProxyHead, num_classes: int, new: str | EmbeddingSet = "normal")
     bigger = copy.copy(head)  # shares the functions of the loss, which hold no tensors
     bigger._parameters, bigger._buffers = dict(head._parameters), dict(head._buffers)
     bigger.num_classes, bigger.classes = num_classes, range(num_classes)
-    added = _first_values(head, new, range(old, num_classes))
+    added = _first_values(head, new, range(old, num_classes), num_classes)
     for name, value in head.state_dict().items():
         if name in per_class_entries(head):
             first = added.to(value) if name == "weight" else value.new_zeros((num_classes - old, *value.shape[1:]))
@@ -152,26 +183,36 @@ State = Mapping[str, Tensor]
 
 
 def resharded(parts: Sequence[State], world: int, *, num_classes: int, entries: Mapping[str, int]) -> list[dict[str, Tensor]]:
-    """The state of a head, saved by len(parts) processes, for ``world`` processes (1: a whole head).
+    """The state of a head, saved by len(parts) processes, for each of ``world`` processes (1: a whole head); see :func:`shard_of`."""
+    wanted = [shard(num_classes, rank, world) for rank in range(world)]
+    return [shard_of(parts, classes, num_classes=num_classes, entries=entries) for classes in wanted]
 
-    ``parts``: what each rank saved, in order. ``entries``: :func:`per_class_entries` that are sharded, so without the centres of the
-    centre regulariser, which each process holds whole. Other entries must be the same on all. Rows are kept bit for bit.
+
+def shard_of(parts: Sequence[State], classes: range, *, num_classes: int, entries: Mapping[str, int]) -> dict[str, Tensor]:
+    """The state of a head that holds ``classes``, from ``parts``: what each rank saved, in order.
+
+    ``entries``: those that are split, :func:`rows_per_class`; other entries must be the same on all. Rows are copied bit for bit, and
+    rows of other classes not looked at: a part may be a file mapped into memory.
 
     Raises InputError for parts that are not the shards of ``num_classes``, or that disagree where they should not.
     """
     if not parts:
         raise InputError("resharded needs the state of each process; got none")
-    shards = [shard(num_classes, rank, len(parts)) for rank in range(len(parts))]
-    wanted = [shard(num_classes, rank, world) for rank in range(world)]
     for rank, part in enumerate(parts):
-        _check_part(rank, part, parts[0], len(shards[rank]), entries)
-    states: list[dict[str, Tensor]] = [{} for _ in wanted]
-    for name, value in parts[0].items():
-        rows = entries.get(name)
-        whole = None if rows is None else torch.cat([part[name] for part in parts])
-        for state, classes in zip(states, wanted, strict=True):
-            state[name] = value if whole is None or rows is None else whole[classes.start * rows : classes.stop * rows].clone()
-    return states
+        _check_part(rank, part, parts[0], len(shard(num_classes, rank, len(parts))), entries)
+    return {
+        name: rows_of([part[name] for part in parts], table_rows(classes, entries[name])) if name in entries else value
+        for name, value in parts[0].items()
+    }
+
+
+def rows_of(tables: Sequence[Tensor], rows: range) -> Tensor:
+    """A copy of ``rows`` of one table that is given as pieces which follow on each other."""
+    pieces, start = [tables[0][:0]], 0
+    for table in tables:
+        pieces.append(table[max(rows.start - start, 0) : max(rows.stop - start, 0)])
+        start += len(table)
+    return torch.cat(pieces)
 
 
 def _check_part(rank: int, part: State, first: State, classes: int, entries: Mapping[str, int]) -> None:

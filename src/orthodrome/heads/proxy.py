@@ -12,10 +12,10 @@ from torch import distributed as dist
 from orthodrome import losses
 from orthodrome.heads import engine
 from orthodrome.heads.chunked import chunked
-from orthodrome.heads.engine import Alone, Classes, Compare
-from orthodrome.heads.prototypes import INITIALIZERS
+from orthodrome.heads.engine import Alone, Classes, Compare, Group
+from orthodrome.heads.prototypes import drawn, rows_per_class, shard, table_rows
 from orthodrome.heads.sampled import sampled
-from orthodrome.heads.sharded import Processes
+from orthodrome.heads.sharded import Processes, evaluated
 from orthodrome.registry import Registry
 from orthodrome.types import InputError, LossOutput, LossSpec, State
 
@@ -72,16 +72,17 @@ class ProxyHead(nn.Module):
         sample_rate: in (0, 1]. Below 1, a training step compares with the classes of the batch and others drawn by chance, this share
             of all (Partial FC, 2203.15565); the gradient of ``weight`` is then sparse, for the optimizers of
             :mod:`orthodrome.training.row_optimizers`. At evaluation all classes count.
-        process_group: processes of torch.distributed that share the classes; each holds a contiguous shard (the first C mod R hold one
-            class more) and calls the head with samples of its own. Gradients are those DistributedDataParallel expects. Centres of the
-            centre regulariser are kept whole on each.
+        process_group: processes of torch.distributed that share the classes; each calls the head with samples of its own. ``loss`` is
+            the mean over all of them, with the gradients DistributedDataParallel expects; ``per_sample`` are the own ones.
+        sharded: each process holds a contiguous shard of the classes (the first C mod R hold one class more). False: each holds all
+            of them, as it does centres of the centre regulariser in any case. Without a process group there is nothing to share.
         init: ``"normal"`` (σ = 0.01) or ``"xavier"``; see :mod:`orthodrome.heads.prototypes` for class means.
         gradient: ``"exact"``, ``"detached"`` or ``"detach_margin"``; None takes the default of the row.
         hyper: hyper-parameters of the row, see ``orthodrome losses NAME``.
 
-    ``weight`` is the parameter W, (C·K, D) with K = 1 but for sub-centre rows; ``classes`` the range of classes it holds. State
-    of the loss (moving averages, step counters, biases, centres) lives in buffers and parameters of the head and is
-    saved with it; at evaluation it is frozen.
+    ``weight`` is the parameter W, (C·K, D) with K = 1 but for sub-centre rows; ``classes`` the range of classes it holds;
+    ``class_rows`` names what no other process holds, and how many of its rows belong to one class. State of the loss (moving averages,
+    step counters, biases, centres) lives in buffers and parameters of the head and is saved with it; at evaluation it is frozen.
 
     Raises InputError (a ValueError) for unknown names, shapes or labels that do not fit, and embeddings that are not finite; under a
     process group on every process.
@@ -104,6 +105,7 @@ class ProxyHead(nn.Module):
         filter_below: float = 0.0,
         sample_rate: float = 1.0,
         process_group: dist.ProcessGroup | None = None,
+        sharded: bool = True,
         init: str = "normal",
         gradient: str | None = None,
         **hyper: Any,
@@ -120,23 +122,31 @@ class ProxyHead(nn.Module):
         dtype = None if compute_dtype is None else COMPUTE_DTYPES.get(compute_dtype)
         self._compare = IMPLEMENTATIONS.get(impl)(self.spec, chunk_size, dtype, filter_below)
         self._compare_drawn = sampled(self._compare, self.spec.similarity.per_class, sample_rate)
-        self._processes = None if process_group is None else Processes(process_group, num_classes)
+        self._processes = None if process_group is None else Processes(process_group)
         if self._processes:
             self._processes.agree(
-                "losses, numbers of classes or dimensions", (loss, num_classes, embedding_dim, repr(self.spec.hyper))
+                "all processes must build the same head; losses, numbers of classes or dimensions differ",
+                (loss, num_classes, embedding_dim, repr(self.spec.hyper)),
             )
-        self.classes = self._processes.classes if self._processes else range(num_classes)
+        self._share(self._processes, sharded)
         per_class = self.spec.similarity.per_class
-        self.weight = nn.Parameter(INITIALIZERS.get(init)(len(self.classes), per_class, embedding_dim, self._generator()))
+        self.weight = nn.Parameter(drawn(init, table_rows(self.classes, per_class), num_classes * per_class, embedding_dim))
+        if self._processes and not sharded:
+            self._processes.from_first(self.weight.data)
         self._state_names: list[str] = []
         self._add_state()
 
-    def _generator(self) -> torch.Generator | None:
-        """None, torch's own, for one process; one for each shard, from the seed of rank 0, for several."""
-        if self._processes is None:
-            return None
-        seed = self._processes.from_first(torch.randint(2**62, ()))
-        return torch.Generator().manual_seed(int(seed) + self._processes.rank)
+    def _share(self, processes: Processes | None, sharded: bool) -> None:
+        """Decide which classes this process holds, and how it learns about the others."""
+        self._group: Group = Alone()
+        self.classes = range(self.num_classes)
+        self.class_rows = rows_per_class(self.spec.similarity)
+        if processes and sharded:
+            self._group, self.classes = processes, shard(self.num_classes, processes.rank, processes.world)
+        elif processes:
+            self.class_rows = {}
+            if self.sample_rate < 1:
+                raise InputError("sample_rate below 1 needs the classes split over the processes: leave out sharded=False")
 
     def _add_state(self) -> None:
         entries = dict(self.spec.state(self.num_classes))
@@ -152,22 +162,7 @@ class ProxyHead(nn.Module):
             self._state_names.append(name)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
-        if self._processes is None:
-            return self._evaluated(embeddings, self._checked(embeddings, labels))
-        return self._shared_forward(self._processes, embeddings, labels)
-
-    def _shared_forward(self, processes: Processes, embeddings: Tensor, labels: Tensor) -> LossOutput:
-        """The losses of the own samples, compared with the classes of all processes."""
-        error = None
-        try:
-            labels = self._checked(embeddings, labels)
-        except InputError as found:
-            error = found
-        sizes = processes.sizes(len(embeddings) if embeddings.ndim else 0, error)
-        embeddings, labels = processes.batch(engine.promote(embeddings), labels, sizes)
-        output = self._evaluated(embeddings, labels)
-        own = processes.own_samples(output.per_sample, sizes)
-        return LossOutput(own.mean(), own, output.stats)
+        return evaluated(self._processes, self._checked, self._evaluated, embeddings, labels)
 
     def _checked(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """``labels`` as int64; raises InputError for anything that must not reach the state of the loss."""
@@ -177,31 +172,29 @@ class ProxyHead(nn.Module):
         return labels
 
     def _evaluated(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
+        """The losses of the batch, that of all processes where there are several."""
         output, fresh = engine.evaluate(
             self.spec,
             embeddings,
             labels,
-            self.weight,
-            self._state(),
+            self._known("weight"),
+            {name: self._known(name) for name in self._state_names},
             training=self.training,
             draw=self._draw,
             compare=self._compare_drawn if self.training and self.sample_rate < 1 else self._compare,
-            group=self._processes or Alone(),
+            group=self._group,
             first_class=self.classes.start,
         )
         for name, value in fresh.items():
             getattr(self, name).copy_(value)
         return output
 
-    def _state(self) -> dict[str, Tensor]:
-        """State by name; what every process has a copy of sends its gradient to all."""
-        state = {name: getattr(self, name) for name in self._state_names}
-        if self._processes is None:
-            return state
-        return {
-            name: self._processes.replicated(value) if value.requires_grad and name != "class_bias" else value
-            for name, value in state.items()
-        }
+    def _known(self, name: str) -> Tensor:
+        """A parameter or buffer by name; one that every process has a copy of sends its gradient to all."""
+        value: Tensor = getattr(self, name)
+        if self._processes is None or not value.requires_grad or name in self.class_rows:
+            return value
+        return self._processes.replicated(value)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Moves and converts the head like any module, but for the scalars it keeps: a moving average in half

@@ -1,17 +1,17 @@
 """Classes split over processes: every process holds a shard of the proxies, sees the whole batch, and sends only what is (B,).
 
-Each process computes the losses of its own samples. What it knows of them for other processes to use, or needs from them, passes one
-of the functions below, which do forward what their name says and send gradients the other way. What travels in a step, for a batch of
-B in all: embeddings and their gradient (B, D), labels, own similarities (B,), one partial (B,) per process, and the gradients of
+Each process answers for the losses of its own samples. What it knows of them for other processes to use, or needs from them, passes
+one of the functions below, which do forward what their name says and send gradients the other way. What travels in a step, for a batch
+of B in all: embeddings and their gradient (B, D), labels, own similarities (B,), one partial (B,) per process, and the gradients of
 the latter two.
 
-Gradients are those DistributedDataParallel expects: of the mean of the samples of a process for its embeddings, which DDP then
-averages; of the mean over all processes for what the head itself owns.
+The loss is the mean over the samples of all processes, the same on each, whatever part of the batch each has. Gradients are those of
+this mean, but for the embeddings: theirs is that times the number of processes, since DistributedDataParallel then averages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -19,17 +19,46 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from orthodrome.heads.prototypes import shard
-from orthodrome.types import InputError, Link
+from orthodrome.heads.engine import promote
+from orthodrome.types import InputError, Link, LossOutput
+
+SHOWN = 3
+"""Messages of different processes that an error repeats."""
+
+
+class SharedError(InputError):
+    """What went wrong on one process or more, raised on all with one message."""
+
+
+def evaluated(
+    processes: Processes | None,
+    check: Callable[[Tensor, Tensor], Tensor],
+    evaluate: Callable[[Tensor, Tensor], LossOutput],
+    embeddings: Tensor,
+    labels: Tensor,
+) -> LossOutput:
+    """``evaluate`` of the batches of all processes together, once ``check`` has passed the labels (B,) of each.
+
+    ``per_sample`` are the losses of the own samples. Raises what ``check`` does, for several processes as a SharedError on all.
+    """
+    if processes is None:
+        return evaluate(embeddings, check(embeddings, labels))
+    error = None
+    try:
+        labels = check(embeddings, labels)
+    except InputError as found:
+        error = found
+    sizes = processes.exchange(len(embeddings) if embeddings.ndim else 0, error)
+    output = evaluate(*processes.batch(promote(embeddings), labels, sizes))
+    return processes.own_part(output, sizes)
 
 
 class Processes:
-    """The processes of ``group`` that share the classes of one head."""
+    """The processes of ``group``, and what they tell each other."""
 
-    def __init__(self, group: dist.ProcessGroup, num_classes: int) -> None:
+    def __init__(self, group: dist.ProcessGroup) -> None:
         self.group = group
         self.rank, self.world = dist.get_rank(group), dist.get_world_size(group)
-        self.classes = shard(num_classes, self.rank, self.world)
 
     # ---------------------------------------------------------------------------------------- what the engine asks for
 
@@ -52,10 +81,11 @@ class Processes:
         """The samples of all processes, in the order of their ranks."""
         return _Batch.apply(self, embeddings, tuple(sizes)), torch.cat(self.gathered(labels, sizes))
 
-    def own_samples(self, losses: Tensor, sizes: Sequence[int]) -> Tensor:
-        """Those of this process; their gradient is divided by the number of processes (see :class:`_Batch` and the module)."""
-        own = losses.split(list(sizes))[self.rank]
-        return own.detach() + (own - own.detach()) / self.world
+    def own_part(self, output: LossOutput, sizes: Sequence[int]) -> LossOutput:
+        """The loss of all, its gradient that of the own samples' part in it, and their losses."""
+        own = output.per_sample.split(list(sizes))[self.rank]
+        part = own.sum() / sum(sizes)
+        return LossOutput(output.loss.detach() + (part - part.detach()), own, output.stats)
 
     def replicated(self, value: Tensor) -> Tensor:
         """The same on every process, its gradient the sum over processes."""
@@ -68,22 +98,24 @@ class Processes:
         return value
 
     def agree(self, what: str, mine: object) -> None:
-        """Raises InputError on every process unless all were given the same."""
-        everyones: list[Any] = [None] * self.world
-        dist.all_gather_object(everyones, mine, group=self.group)
+        """Raises SharedError unless all were given the same ``mine``; ``what`` says of what it tells."""
+        everyones = self.objects(mine)
         if any(other != everyones[0] for other in everyones):
             given = ", ".join(f"rank {rank}: {other}" for rank, other in enumerate(everyones))
-            raise InputError(f"all processes must build the same head; {what} differ: {given}")
+            raise SharedError(f"{what}: {given}")
 
-    def sizes(self, batch: int, error: InputError | None) -> list[int]:
-        """The batch size of each process. Raises the errors of all on every process where there are any."""
-        mine = torch.tensor([batch, error is not None])
-        found = torch.stack(self.gathered(mine, [2] * self.world))
+    def exchange(self, number: int, error: Exception | None = None) -> list[int]:
+        """The number of each process. Where any has an error, raises those of all on every process."""
+        found = torch.stack(self.gathered(torch.tensor([number, error is not None]), [2] * self.world))
         if found[:, 1].any():
-            messages: list[Any] = [None] * self.world
-            dist.all_gather_object(messages, error and str(error), group=self.group)
-            raise InputError("; ".join(f"rank {rank}: {message}" for rank, message in enumerate(messages) if message))
-        return [int(size) for size in found[:, 0]]
+            raise SharedError(together(self.objects(error and message(error)))) from error
+        return [int(given) for given in found[:, 0]]
+
+    def objects(self, mine: object) -> list[Any]:
+        """The object of each process."""
+        everyones: list[Any] = [None] * self.world
+        dist.all_gather_object(everyones, mine, group=self.group)
+        return everyones
 
     # ------------------------------------------------------------------------------------------------- plain collectives
 
@@ -104,6 +136,20 @@ class Processes:
                 room.copy_(values.detach())
             dist.broadcast(room, group_src=rank, group=self.group)
         return found
+
+
+def message(error: Exception) -> str:
+    """What an error says; one that is not about the user's input with its kind."""
+    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+
+
+def together(messages: Sequence[str | None]) -> str:
+    """The messages of the first ranks that have one, each with its rank; one that all give, once."""
+    if len(set(messages)) == 1:
+        return str(messages[0])
+    told = [f"rank {rank}: {text}" for rank, text in enumerate(messages) if text]
+    more = f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    return "; ".join(told[:SHOWN]) + more
 
 
 class _Sum(torch.autograd.Function):

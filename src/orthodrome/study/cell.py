@@ -28,7 +28,8 @@ from orthodrome.training.checkpoint import load_checkpoint
 from orthodrome.training.loop import Learner, TrainingDiverged
 from orthodrome.training.provenance import commit, machine
 from orthodrome.training.recipe import Recipe
-from orthodrome.training.run import CHECKPOINT_FILE, LOG_FILE, create_learner, train
+from orthodrome.training.report import LOG_FILE
+from orthodrome.training.run import CHECKPOINT_FILE, create_learner, train
 from orthodrome.types import InputError
 
 OBSERVED = 256

@@ -1,72 +1,133 @@
-"""Checkpoints: everything a killed run needs to go on as if it had not been killed. Written beside and renamed."""
+"""Checkpoints: everything a killed run needs to go on as if it had not been killed, also on another number of processes.
+
+``checkpoint.pt`` is what rank 0 knows: network, its part of the head and of what the optimizer keeps, position, metrics. Where there are
+more processes, it names a file for each of the others, with the rows of the classes only that process holds. Those are written first,
+under names of this step, and renamed into place; ``checkpoint.pt`` last: a run killed at any time leaves one that is whole. Nobody
+ever holds more than its own classes: who reads maps the files into memory and copies the rows it needs.
+
+torch.distributed.checkpoint is not used: it splits a table as torch.chunk does, which may leave a process without a class, and writes
+over the files of the checkpoint before.
+"""
 
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from orthodrome.files import write_file
+from orthodrome.heads import ProxyHead
+from orthodrome.heads.prototypes import shard_of
 from orthodrome.training.loop import Learner, Position
+from orthodrome.training.processes import by_first
+from orthodrome.training.random_state import random_state, seed_apart, set_random_state
 from orthodrome.types import InputError
 
 FORMAT = "orthodrome-checkpoint-1"
+
+Place = tuple[dict[str, Any], str]
+"""A mapping and a key: where in the state of a head or an optimizer a tensor stands."""
 
 
 def save_checkpoint(path: Path, learner: Learner, position: Position, history: list[dict[str, Any]]) -> Path:
     """Network, head with the state of its loss, optimizer, position in the order of the samples, random state, and the metrics so far.
 
-    Raises InputError when the disk is full or not writable; the checkpoint before it stays whole.
+    Every process of the run must call it. Raises InputError, on all, when a disk is full or not writable; the checkpoint before it
+    stays whole.
     """
-    content = {
-        "format": FORMAT,
-        "backbone": learner.backbone.state_dict(),
-        "head": learner.head.state_dict(),
-        "optimizer": learner.optimizer.state_dict(),
-        "position": asdict(position),
-        "random": random_state(),
-        "history": history,
-    }
-    return write_file(path, lambda file: torch.save(content, file))
+    team, head, optimizer = learner.team, learner.head.state_dict(), learner.optimizer.state_dict()
+    others = [f"{path.stem}-step{position.step}-rank{rank}of{team.size}.pt" for rank in range(1, team.size)]
+    part = {"format": FORMAT, "random": random_state(learner.device)}
+
+    def write_part() -> None:
+        if team.rank:
+            rows = {name: mapping[key] for name, (mapping, key) in _places(head, optimizer, learner).items()}
+            _write(path.with_name(others[team.rank - 1]), {**part, "rows": rows})
+
+    def write_whole() -> None:
+        whole = {"backbone": learner.network.state_dict(), "head": head, "optimizer": optimizer}
+        _write(path, {**part, **whole, "position": asdict(position), "history": history, "others": others})
+        for file in path.parent.glob(f"{path.stem}-step*-rank*of*.pt"):
+            if file.name not in others:
+                file.unlink()
+
+    team.everywhere(write_part)
+    by_first(team, write_whole)
+    return path
 
 
 def load_checkpoint(path: Path, learner: Learner) -> tuple[Position, list[dict[str, Any]]]:
     """Put a checkpoint into ``learner`` and the random generators; returns its position and metrics.
 
-    Raises InputError when the file is missing, is no checkpoint, or belongs to another network, loss or set of classes.
+    Raises InputError when a file is missing, is no checkpoint, or belongs to another network, loss or set of classes.
     """
-    content = _read(path)
-    _load_module(learner.backbone, content["backbone"], path, "network")
+    content = _read(path, "a run writes its first one after checkpoint_every steps")
+    others = [
+        _read(path.with_name(name), f"{path.name} of a run on several processes needs it") for name in content.get("others", [])
+    ]
+    _load_module(learner.network, content["backbone"], path, "network")
+    _take_own_rows(content, [other["rows"] for other in others if other["rows"]], learner, path)
     _load_module(learner.head, content["head"], path, "head")
     try:
         learner.optimizer.load_state_dict(content["optimizer"])
     except ValueError as error:
         raise InputError(f"{path}: the optimizer of the checkpoint is another one: {error}") from None
-    set_random_state(content["random"])
-    return Position(**content["position"]), list(content["history"])
+    position, rank = Position(**content["position"]), learner.team.rank
+    if rank <= len(others):
+        set_random_state([content, *others][rank]["random"], learner.device)
+    else:
+        seed_apart(learner.recipe.seed, rank, position.step)
+    return position, list(content["history"])
 
 
-def random_state() -> dict[str, Any]:
-    """State of torch's generators (the order of samples and their augmentation depend on seed and position alone)."""
-    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
+def _places(head: dict[str, Any], optimizer: dict[str, Any], learner: Learner) -> dict[str, Place]:
+    """Where in ``head`` and ``optimizer`` the tensors stand that have rows of their own for each class this process holds."""
+    order = [id(parameter) for group in learner.optimizer.param_groups for parameter in group["params"]]
+    places: dict[str, Place] = {}
+    for name in learner.head.class_rows:
+        if name in head:
+            places[name] = head, name
+        state = optimizer["state"].get(order.index(id(learner.head.get_parameter(name))), {})
+        kept = [key for key, value in state.items() if isinstance(value, Tensor) and value.ndim]
+        places |= {f"{name}/{key}": (state, key) for key in kept}
+    return places
 
 
-def set_random_state(state: dict[str, Any]) -> None:
-    """Put back what `random_state` returned."""
-    torch.set_rng_state(state["cpu"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+def _take_own_rows(content: dict[str, Any], others: list[Mapping[str, Tensor]], learner: Learner, path: Path) -> None:
+    """Copy what is needed out of the file: of the rows of classes those this process holds, of the optimizer all the rest."""
+    head, places = learner.head, _places(content["head"], content["optimizer"], learner)
+    if isinstance(head, ProxyHead) and places:
+        first = {name: mapping[key] for name, (mapping, key) in places.items()}
+        entries = {name: head.class_rows[name.split("/")[0]] for name in places}
+        try:
+            rows = shard_of([first, *others], head.classes, num_classes=head.num_classes, entries=entries)
+        except InputError as error:
+            raise InputError(
+                f"{path}: holds another head than the recipe describes: {error}; use the recipe of its run"
+            ) from None
+        for name, (mapping, key) in places.items():
+            mapping[key] = rows[name]
+    taken = {(id(mapping), key) for mapping, key in places.values()}
+    for state in content["optimizer"]["state"].values():
+        state |= {
+            key: value.clone() for key, value in state.items() if isinstance(value, Tensor) and (id(state), key) not in taken
+        }
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _write(path: Path, content: dict[str, Any]) -> None:
+    write_file(path, lambda file: torch.save(content, file))
+
+
+def _read(path: Path, why: str) -> dict[str, Any]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such checkpoint; a run writes its first one after checkpoint_every steps") from None
+        raise InputError(f"{path}: no such checkpoint; {why}") from None
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, LookupError) as error:
         raise InputError(f"{path}: cannot be read as a checkpoint: {error}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -74,7 +135,7 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _load_module(module: nn.Module, tensors: dict[str, torch.Tensor], path: Path, what: str) -> None:
+def _load_module(module: nn.Module, tensors: dict[str, Tensor], path: Path, what: str) -> None:
     expected = module.state_dict()
     for name in [*expected, *tensors]:
         here, there = expected.get(name), tensors.get(name)
@@ -86,5 +147,5 @@ def _load_module(module: nn.Module, tensors: dict[str, torch.Tensor], path: Path
     module.load_state_dict(tensors)
 
 
-def _shape(tensor: torch.Tensor | None) -> str:
+def _shape(tensor: Tensor | None) -> str:
     return "absent" if tensor is None else str(tuple(tensor.shape))

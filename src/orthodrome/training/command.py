@@ -15,8 +15,10 @@ from orthodrome.data.readers import FORMS
 from orthodrome.evaluation.outcome import headline
 from orthodrome.pipeline.evaluate import ProtocolData, evaluate_model, protocol_images
 from orthodrome.pipeline.model import Model
+from orthodrome.training.processes import Team, first_before_others
 from orthodrome.training.recipe import Recipe, load_recipe
-from orthodrome.training.run import CHECKPOINT_FILE, INPUTS_FILE, RECIPE_FILE, Evaluate, RunResult, train
+from orthodrome.training.report import Evaluate
+from orthodrome.training.run import CHECKPOINT_FILE, INPUTS_FILE, RECIPE_FILE, RunResult, train
 from orthodrome.training.telemetry import counting
 from orthodrome.types import InputError
 
@@ -29,16 +31,22 @@ def start_run(
     protocol: str,
     overrides: Sequence[str],
     out: Path | None,
+    team: Team,
 ) -> RunResult:
     """A new run. Raises InputError for anything that cannot work, before the first image is read."""
-    if data is None:
-        raise InputError(f"--data is missing: {FORMS}")
-    recipe = load_recipe(recipe_file, overrides)
-    where = _protocol_data(protocol, evaluate_on, pairs)
-    folder = out or run_folder(recipe.name)
-    if (folder / CHECKPOINT_FILE).exists():
-        raise InputError(f"{folder} already holds a run; go on with --resume {folder}, or choose another --out")
-    return train(recipe, _open(data, recipe), folder, evaluate=_evaluation(recipe, where), inputs=_inputs(data, where))
+
+    def checked() -> tuple[Recipe, Path, ProtocolData | None]:
+        if data is None:
+            raise InputError(f"--data is missing: {FORMS}")
+        recipe = load_recipe(recipe_file, overrides)
+        where = _protocol_data(protocol, evaluate_on, pairs)
+        if out and (out / CHECKPOINT_FILE).exists():
+            raise InputError(f"{out} already holds a run; go on with --resume {out}, or choose another --out")
+        return recipe, data, where
+
+    recipe, where_from, where = team.everywhere(checked)
+    folder = out or team.from_first(run_folder(recipe.name))
+    return _run(recipe, where_from, where, folder, team)
 
 
 def run_folder(name: str) -> Path:
@@ -46,22 +54,30 @@ def run_folder(name: str) -> Path:
     return Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def resume_run(folder: Path, other_options: Sequence[str]) -> RunResult:
+def resume_run(folder: Path, other_options: Sequence[str], team: Team) -> RunResult:
     """Go on with a run from its last checkpoint, on the data it was started with."""
-    if other_options:
-        raise InputError(f"--resume takes recipe and data from the run; leave out {', '.join(other_options)}")
-    if not (folder / RECIPE_FILE).is_file() or not (folder / INPUTS_FILE).is_file():
-        raise InputError(f"{folder}: no run here; expected a run folder with {RECIPE_FILE} and {INPUTS_FILE}")
-    recipe = load_recipe(folder / RECIPE_FILE)
-    inputs = yaml.safe_load((folder / INPUTS_FILE).read_text(encoding="utf-8"))
-    evaluation = inputs["evaluation"]
-    where = ProtocolData(evaluation["protocol"], Path(evaluation["data"]), Path(evaluation["pairs"])) if evaluation else None
-    reader = _open(Path(inputs["data"]), recipe)
-    return train(recipe, reader, folder, evaluate=_evaluation(recipe, where), resume=True, inputs=inputs)
+
+    def checked() -> tuple[Recipe, Path, ProtocolData | None]:
+        if other_options:
+            raise InputError(f"--resume takes recipe and data from the run; leave out {', '.join(other_options)}")
+        if not (folder / RECIPE_FILE).is_file() or not (folder / INPUTS_FILE).is_file():
+            raise InputError(f"{folder}: no run here; expected a run folder with {RECIPE_FILE} and {INPUTS_FILE}")
+        inputs = yaml.safe_load((folder / INPUTS_FILE).read_text(encoding="utf-8"))
+        evaluation = inputs["evaluation"]
+        where = ProtocolData(evaluation["protocol"], Path(evaluation["data"]), Path(evaluation["pairs"])) if evaluation else None
+        return load_recipe(folder / RECIPE_FILE), Path(inputs["data"]), where
+
+    return _run(*team.everywhere(checked), folder, team, resume=True)
 
 
-def _open(data: Path, recipe: Recipe) -> ImageReader:
-    with counting(Console(stderr=True), "indexing") as progress:
+def _run(recipe: Recipe, data: Path, where: ProtocolData | None, folder: Path, team: Team, *, resume: bool = False) -> RunResult:
+    reader = first_before_others(team, lambda: _open(data, recipe, team))
+    evaluate = team.everywhere(lambda: _evaluation(recipe, where))
+    return train(recipe, reader, folder, evaluate=evaluate, resume=resume, inputs=_inputs(data, where), team=team)
+
+
+def _open(data: Path, recipe: Recipe, team: Team) -> ImageReader:
+    with counting(Console(stderr=True, quiet=team.rank > 0), "indexing") as progress:
         return open_reader(data, recipe.data.quarantine, progress)
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from orthodrome.data import Loader, to_network_input
+from orthodrome.heads import PairHead, ProxyHead
+from orthodrome.heads.sharded import SharedError
 from orthodrome.training.optim import clip_gradients, set_learning_rate
+from orthodrome.training.processes import Alone, Team
 from orthodrome.training.recipe import Recipe
 from orthodrome.training.schedules import Schedule
-from orthodrome.types import Batch, InputError, LossOutput, Preprocessing
+from orthodrome.types import Batch, LossOutput, Preprocessing
 
 
 @dataclass(frozen=True)
@@ -34,15 +38,20 @@ class Position:
 
 @dataclass(frozen=True)
 class Learner:
-    """What learns: network, head, optimizer and schedule."""
+    """What learns: network, head, optimizer and schedule, and the processes that do it together.
 
+    ``backbone`` is the network as the loop calls it; where there are several processes it averages their gradients.
+    """
+
+    network: nn.Module
     backbone: nn.Module
-    head: nn.Module
+    head: ProxyHead | PairHead
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     preprocessing: Preprocessing
     recipe: Recipe
     device: torch.device
+    team: Team = field(default_factory=Alone)
 
 
 class Events(Protocol):
@@ -53,17 +62,18 @@ class Events(Protocol):
     def epoch(self, position: Position) -> None: ...
 
 
-class TrainingDiverged(InputError):
-    """The loss became NaN or infinite."""
+class TrainingDiverged(SharedError):
+    """The loss became NaN or infinite, which all processes know."""
 
 
 def fit(learner: Learner, loader: Loader, position: Position, events: Events) -> Position:
     """Train from ``position`` to the last epoch of the recipe, or until an event asks to stop; returns where it ended."""
     while position.epoch < learner.recipe.schedule.epochs:
-        for batch in loader.batches(position.epoch, start=position.batch):
-            output = train_step(learner, batch, position)
+        next_batch = partial(next, loader.batches(position.epoch, start=position.batch))
+        for _ in range(position.batch, len(loader)):
+            output = train_step(learner, learner.team.everywhere(next_batch), position)
             position = position.after_batch()
-            if not events.step(position, output, len(batch.labels)):
+            if not events.step(position, output, loader.sampler.batch_size):
                 return position
         position = position.next_epoch()
         events.epoch(position)
@@ -74,23 +84,29 @@ def train_step(learner: Learner, batch: Batch, position: Position) -> LossOutput
     """Forward, loss, backward, step. Raises TrainingDiverged before a loss that is not finite can reach the weights."""
     recipe = learner.recipe
     set_learning_rate(learner.optimizer, recipe.optimizer.learning_rate * learner.schedule(position.step))
-    images = batch.images.to(learner.device, non_blocking=True)
-    labels = batch.labels.to(learner.device, non_blocking=True)
-    pixels = to_network_input(images, learner.preprocessing, channels_last=recipe.channels_last)
-
-    with autocast(learner.device, recipe.precision):
-        embeddings = learner.backbone(pixels)
-    if not torch.isfinite(embeddings).all():
-        raise TrainingDiverged(_diagnosis(learner, embeddings, "was not computed", position))
+    embeddings, labels = learner.team.everywhere(lambda: embed(learner, batch, position))
     output = learner.head(embeddings.float(), labels)
     if not torch.isfinite(output.loss):
         raise TrainingDiverged(_diagnosis(learner, embeddings, f"became {output.loss.item()}", position))
 
     learner.optimizer.zero_grad(set_to_none=True)
     output.loss.backward()
-    clip_gradients(learner.optimizer, recipe.optimizer.clip_norm)
+    rows = [learner.head.get_parameter(name) for name in learner.head.class_rows]
+    clip_gradients(learner.optimizer, recipe.optimizer.clip_norm, rows, learner.team.total)
     learner.optimizer.step()
     return output
+
+
+def embed(learner: Learner, batch: Batch, position: Position) -> tuple[Tensor, Tensor]:
+    """Embeddings (B, D) of a batch, with gradient, and its labels (B,). Raises TrainingDiverged where they are not finite."""
+    images = batch.images.to(learner.device, non_blocking=True)
+    labels = batch.labels.to(learner.device, non_blocking=True)
+    pixels = to_network_input(images, learner.preprocessing, channels_last=learner.recipe.channels_last)
+    with autocast(learner.device, learner.recipe.precision):
+        embeddings = learner.backbone(pixels)
+    if not torch.isfinite(embeddings).all():
+        raise TrainingDiverged(_diagnosis(learner, embeddings, "was not computed", position))
+    return embeddings, labels
 
 
 def autocast(device: torch.device, precision: str) -> Any:

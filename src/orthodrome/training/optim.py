@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from orthodrome.training.recipe import OptimizerSettings
 from orthodrome.training.row_optimizers import RowAdamW, RowSGD
@@ -49,18 +49,37 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
         group["lr"] = learning_rate * group["rate"]
 
 
-def clip_gradients(optimizer: torch.optim.Optimizer, clip_norm: float | None) -> None:
-    """Scale all gradients down together so that their norm is at most ``clip_norm``."""
+def clip_gradients(
+    optimizer: torch.optim.Optimizer,
+    clip_norm: float | None,
+    rows: Sequence[Tensor] = (),
+    total: Callable[[Tensor], Tensor] = lambda values: values,
+) -> None:
+    """Scale all gradients down together so that their norm is at most ``clip_norm``.
+
+    ``rows``: parameters of which other processes hold other rows; ``total`` sums over processes.
+    """
     if clip_norm is None:
         return
-    gradients = []
-    for parameter in _parameters(optimizer):
+    parameters = _parameters(optimizer)
+    split = {id(parameter) for parameter in rows}
+    common = _gradients(parameter for parameter in parameters if id(parameter) not in split)
+    own = _gradients(parameter for parameter in parameters if id(parameter) in split)
+    squares = total(nn.utils.get_total_norm(own) ** 2)
+    norm = (nn.utils.get_total_norm(common).to(squares.device) ** 2 + squares).sqrt()
+    factor = (clip_norm / (norm + 1e-6)).clamp_max(1)
+    for gradient in common + own:
+        gradient.mul_(factor.to(gradient.device))
+
+
+def _gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+    """The numbers of each gradient; of a sparse one those it has, its rows added up where it has them several times."""
+    found = []
+    for parameter in parameters:
         if parameter.grad is not None:
             parameter.grad = parameter.grad.coalesce() if parameter.grad.is_sparse else parameter.grad
-            gradients.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
-    factor = (clip_norm / (nn.utils.get_total_norm(gradients) + 1e-6)).clamp_max(1)
-    for gradient in gradients:
-        gradient.mul_(factor.to(gradient.device))
+            found.append(parameter.grad.values() if parameter.grad.is_sparse else parameter.grad)
+    return found
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> Iterable[nn.Parameter]:

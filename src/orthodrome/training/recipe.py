@@ -49,7 +49,8 @@ class LossSettings(_NamedSection):
 class HeadSettings(_Section):
     """How the classes are held, see :class:`orthodrome.ProxyHead`: none of it changes the loss but ``sample_rate``.
 
-    With a ``sample_rate`` below 1 the classes that are not drawn are not touched by the optimizer.
+    With a ``sample_rate`` below 1 the classes that are not drawn are not touched by the optimizer. Where there are several processes the
+    classes are split over them, unless ``sharded`` is false: then each holds all of them.
     """
 
     impl: Literal["auto", "dense", "chunked"] = "auto"
@@ -57,6 +58,7 @@ class HeadSettings(_Section):
     compute_dtype: Literal["bf16", "fp16"] | None = None
     filter_below: float = Field(0.0, ge=0, lt=1)
     sample_rate: float = Field(1.0, gt=0, le=1)
+    sharded: bool = True
     init: Literal["normal", "xavier"] = "normal"
 
     @property
@@ -166,7 +168,10 @@ class LogSettings(_Section):
 
 
 class Recipe(_Section):
-    """One training run. The defaults train a SphereFace-20 with CosFace."""
+    """One training run. The defaults train a SphereFace-20 with CosFace.
+
+    ``batch_size`` counts the images of a step, all processes together; ``sync_batch_norm`` makes batch normalisation look at all of them.
+    """
 
     name: str = "run"
     seed: int = Field(0, ge=0)
@@ -174,6 +179,7 @@ class Recipe(_Section):
     device: str = "auto"
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = True
+    sync_batch_norm: bool = False
     batch_size: int = Field(128, ge=1)
     checkpoint_every: int = Field(1000, ge=1)
     backbone: BackboneSettings = BackboneSettings()

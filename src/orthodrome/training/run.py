@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from rich.console import Console
-from rich.progress import Progress
 
 from orthodrome import __version__
 from orthodrome.data import (
@@ -24,6 +25,7 @@ from orthodrome.data import (
     Loader,
     PKSampler,
     PowerSampler,
+    SetSummary,
     check_trainable,
     create_loader,
 )
@@ -34,26 +36,23 @@ from orthodrome.training.checkpoint import load_checkpoint, save_checkpoint
 from orthodrome.training.loop import Learner, Position, fit
 from orthodrome.training.optim import create_optimizer, parameter_groups
 from orthodrome.training.precision import precision_warning
+from orthodrome.training.processes import Alone, Team, by_first
 from orthodrome.training.provenance import commit, machine
+from orthodrome.training.random_state import seed_apart
 from orthodrome.training.recipe import Recipe
+from orthodrome.training.report import AfterEpoch, Evaluate, FullReport, Observe, Report, Silence
 from orthodrome.training.schedules import create_schedule
 from orthodrome.training.stopping import StopRequest
-from orthodrome.training.telemetry import Board, JsonLines, Speed, counting, say, training_progress
+from orthodrome.training.telemetry import counting, say, training_progress
 from orthodrome.types import InputError, LossOutput, Preprocessing
 
-RECIPE_FILE, INPUTS_FILE, LOG_FILE = "recipe.yaml", "inputs.yaml", "log.jsonl"
+RECIPE_FILE, INPUTS_FILE = "recipe.yaml", "inputs.yaml"
 CHECKPOINT_FILE, METRICS_FILE = "checkpoint.pt", "metrics.json"
-
-Evaluate = Callable[[Model], dict[str, Any]]
-"""A model -> metrics in plain JSON, with the headline under ``"summary"``."""
-
-Observe = Callable[[Learner], dict[str, Any]]
-"""A learner after an epoch -> what to log of it; leaves it as it is."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """Where a run ended: its folder, its trained model, the metrics of its evaluations, and whether it reached its last epoch."""
+    """Where a run ended: its folder, its trained model, the metrics of its evaluations (rank 0's), whether it reached its last epoch."""
 
     folder: Path
     model: Model
@@ -71,45 +70,74 @@ def train(
     resume: bool = False,
     inputs: Mapping[str, Any] | None = None,
     console: Console | None = None,
+    team: Team | None = None,
 ) -> RunResult:
     """Train ``recipe`` on ``reader`` into ``folder``; ``inputs`` (paths of the data) are kept there for a later ``--resume``.
 
     Writes the recipe as run, ``log.jsonl``, ``checkpoint.pt`` each ``checkpoint_every`` steps, and at the end ``model.safetensors`` and
     ``metrics.json``. ``resume`` goes on from the checkpoint of the folder: the same samples in the same order, with network, optimizer,
     schedule, state of the loss and random state as they were. Ctrl-C or SIGTERM stop after the step under way, with a checkpoint.
-    What ``observe`` says of the learner after each epoch stands in the log under ``"observed"``.
+    What ``observe`` says of rank 0's learner after each epoch stands in the log under ``"observed"``.
 
-    Raises InputError for data or settings that cannot be trained on, and for a loss that is not finite.
+    ``team``: the processes that do it together (None: this one alone); each calls with the same arguments, on a folder all of them
+    see. Rank 0 alone prints, logs, evaluates and writes the results.
+
+    Raises InputError for data or settings that cannot be trained on, and for a loss that is not finite; on all processes.
     """
-    console = console or Console(stderr=True)
-    summary = check_trainable(reader)
+    team = team or Alone()
+    console = console or Console(stderr=True, quiet=team.rank > 0)
+    summary = team.everywhere(lambda: check_trainable(reader))
+    team.same("all processes must train the same recipe on the same images; they differ", _fingerprint(recipe, reader))
     seed_everything(recipe)
-    learner, model = create_learner(recipe, reader)
-    folder.mkdir(parents=True, exist_ok=True)
-    position, history = load_checkpoint(folder / CHECKPOINT_FILE, learner) if resume else (Position(), [])
-    _write_description(folder, recipe, inputs or {})
-    say(console, f"training on {summary}")
-    say(
-        console,
-        f"{recipe.backbone.name}: {parameter_count(model.network) / 1e6:.2f} M parameters, {recipe.loss.name}, "
-        f"{learner.device}, {recipe.precision}; run folder {folder}",
+    learner, model = create_learner(recipe, reader, team)
+    seed_apart(recipe.seed, team.rank)
+    position, history = (
+        team.everywhere(lambda: load_checkpoint(folder / CHECKPOINT_FILE, learner)) if resume else (Position(), [])
     )
-    if warning := precision_warning(recipe.precision, learner.device):
-        say(console, f"warning: {warning}")
-    loader = open_loader(recipe, reader, console)
+    by_first(team, lambda: _write_description(folder, recipe, inputs or {}))
+    team.everywhere(lambda: _check_seen(folder))
+    by_first(team, lambda: _announce(console, learner, folder, summary))
+    loader = team.everywhere(lambda: open_loader(recipe, reader, console, team))
     learner = replace(learner, schedule=create_schedule(recipe.schedule, len(loader)))
     with StopRequest() as stop, training_progress(console) as bar:
-        events = _RunEvents(learner, model, folder, evaluate, observe, history, console, bar, stop, len(loader), position)
+
+        def report() -> Report:
+            if team.rank:
+                return Silence()
+            return FullReport(learner, model, folder, AfterEpoch(evaluate, observe), history, console, bar, len(loader), position)
+
+        events = _RunEvents(learner, folder, team.everywhere(report), stop)
         end = fit(learner, loader, position, events)
-        events.close()
+        team.everywhere(events.report.close)
     finished = end.epoch >= recipe.schedule.epochs
     save_checkpoint(folder / CHECKPOINT_FILE, learner, end, history)
     model.network.eval()
     if finished:
-        _write_results(model, recipe, folder, history, reader)
+        by_first(team, lambda: _write_results(model, recipe, folder, history, reader))
     else:
         say(console, f"stopped at step {end.step}; go on with: orthodrome train --resume {folder}")
     return RunResult(folder, model, history, finished)
+
+
+def _fingerprint(recipe: Recipe, reader: ImageReader) -> str:
+    labels = zlib.crc32(np.ascontiguousarray(reader.labels).data)
+    return (
+        f"recipe {recipe.name} (checksum {zlib.crc32(recipe.to_yaml().encode()):08x}), {len(reader)} images of "
+        f"{len(reader.class_names)} people (checksum {labels:08x})"
+    )
+
+
+def _announce(console: Console, learner: Learner, folder: Path, summary: SetSummary) -> None:
+    recipe, team = learner.recipe, learner.team
+    shared = f" on each of {team.size} processes" if team.size > 1 else ""
+    say(console, f"training on {summary}")
+    say(
+        console,
+        f"{recipe.backbone.name}: {parameter_count(learner.network) / 1e6:.2f} M parameters, {recipe.loss.name}, "
+        f"{learner.device}{shared}, {recipe.precision}; run folder {folder}",
+    )
+    if warning := precision_warning(recipe.precision, learner.device):
+        say(console, f"warning: {warning}")
 
 
 def seed_everything(recipe: Recipe) -> None:
@@ -120,22 +148,41 @@ def seed_everything(recipe: Recipe) -> None:
     torch.use_deterministic_algorithms(recipe.deterministic)
 
 
-def create_learner(recipe: Recipe, reader: ImageReader) -> tuple[Learner, Model]:
+def create_learner(recipe: Recipe, reader: ImageReader, team: Team | None = None) -> tuple[Learner, Model]:
     """Network, head and optimizer of a recipe, on its device."""
-    device = choose_device(recipe.device)
-    settings = recipe.data
-    preprocessing = Preprocessing(settings.height_and_width, "RGB", settings.mean, settings.std, settings.template)
-    model = create_model(recipe.backbone.name, recipe.backbone.embedding_dim, preprocessing, recipe.backbone.options)
+    team = team or Alone()
+    device, model = team.everywhere(lambda: _create_network(recipe, team))
     size = len(reader.class_names), recipe.backbone.embedding_dim
-    head = create_head(recipe.loss.name, *size, options=recipe.head.options, **recipe.loss.options)
-    layout: Any = {"memory_format": torch.channels_last if recipe.channels_last else torch.contiguous_format}
-    model.network.to(device, **layout)
+    head = team.everywhere(
+        lambda: create_head(recipe.loss.name, *size, options=recipe.head.options, process_group=team.group, **recipe.loss.options)
+    )
     head.to(device)
     groups = parameter_groups(model.network, head, recipe.optimizer)
     optimizer = create_optimizer(groups, recipe.optimizer, sampled=recipe.head.sample_rate < 1)
     model.network.train()
     head.train()
-    return Learner(model.network, head, optimizer, lambda step: 1.0, preprocessing, recipe, device), model
+    learner = Learner(
+        network=model.network,
+        backbone=team.backbone(model.network, device),
+        head=head,
+        optimizer=optimizer,
+        schedule=lambda step: 1.0,
+        preprocessing=model.preprocessing,
+        recipe=recipe,
+        device=device,
+        team=team,
+    )
+    return learner, model
+
+
+def _create_network(recipe: Recipe, team: Team) -> tuple[torch.device, Model]:
+    device = team.device(choose_device(recipe.device))
+    settings = recipe.data
+    preprocessing = Preprocessing(settings.height_and_width, "RGB", settings.mean, settings.std, settings.template)
+    model = create_model(recipe.backbone.name, recipe.backbone.embedding_dim, preprocessing, recipe.backbone.options)
+    layout: Any = {"memory_format": torch.channels_last if recipe.channels_last else torch.contiguous_format}
+    model.network.to(device, **layout)
+    return device, replace(model, network=team.synchronised(model.network, device)) if recipe.sync_batch_norm else model
 
 
 def choose_device(name: str) -> torch.device:
@@ -150,10 +197,10 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def open_loader(recipe: Recipe, reader: ImageReader, console: Console) -> Loader:
+def open_loader(recipe: Recipe, reader: ImageReader, console: Console, team: Team | None = None) -> Loader:
     """The loader of a recipe; the cache, where there is one, is filled here, under a progress bar."""
-    settings = recipe.data
-    sampler = SAMPLERS[settings.sampler](reader, recipe)
+    team, settings = team or Alone(), recipe.data
+    sampler = team.part(SAMPLERS[settings.sampler](reader, recipe))
     with counting(console, "decoding") as progress:
         return create_loader(
             reader,
@@ -164,6 +211,7 @@ def open_loader(recipe: Recipe, reader: ImageReader, console: Console) -> Loader
             workers=settings.workers,
             cache=settings.cache,
             progress=progress,
+            processes=team.local_size,
         )
 
 
@@ -177,72 +225,26 @@ SAMPLERS: Mapping[str, Callable[[ImageReader, Recipe], BatchSampler]] = {
 
 
 class _RunEvents:
-    """Logs, checkpoints and evaluations of one run."""
+    """Reports, checkpoints and the stop of one run."""
 
-    def __init__(
-        self,
-        learner: Learner,
-        model: Model,
-        folder: Path,
-        evaluate: Evaluate | None,
-        observe: Observe | None,
-        history: list[dict[str, Any]],
-        console: Console,
-        bar: Progress,
-        stop: StopRequest,
-        steps_per_epoch: int,
-        start: Position,
-    ) -> None:
-        self.learner, self.model, self.folder, self.evaluate = learner, model, folder, evaluate
-        self.observe = observe
-        self.history, self.console, self.bar, self.stop = history, console, bar, stop
-        self.log = JsonLines(folder / LOG_FILE, start.step)
-        self.board = Board(folder / "tensorboard") if learner.recipe.log.tensorboard else None
-        self.speed, self.epoch_speed = Speed(), Speed()
-        total = learner.recipe.schedule.epochs * steps_per_epoch
-        self.task = bar.add_task("training", total=total, completed=start.step, loss=float("nan"), speed=0.0)
+    def __init__(self, learner: Learner, folder: Path, report: Report, stop: StopRequest) -> None:
+        self.learner, self.folder, self.report, self.stop = learner, folder, report, stop
 
     def step(self, position: Position, output: LossOutput, images: int) -> bool:
-        """After each step: count, log now and then, checkpoint now and then; False where a stop was asked for."""
-        recipe = self.learner.recipe
-        self.speed.count(images)
-        self.epoch_speed.count(images)
-        if position.step % recipe.log.every == 0:
-            self._log_step(position, output)
-        self.bar.update(self.task, completed=position.step)
-        if position.step % recipe.checkpoint_every == 0:
-            save_checkpoint(self.folder / CHECKPOINT_FILE, self.learner, position, self.history)
-        return not self.stop.requested
+        """After each step: report, checkpoint now and then; False where any process was asked to stop."""
 
-    def _log_step(self, position: Position, output: LossOutput) -> None:
-        speed = self.speed.read()
-        loss = float(output.loss.detach())
-        scalars = {name: float(value) for name, value in output.stats.items()}
-        scalars |= {"loss": loss, "learning_rate": self.learner.optimizer.param_groups[0]["lr"], "images_per_second": speed}
-        self.log.write(step=position.step, epoch=position.epoch, **scalars)
-        if self.board:
-            self.board.write(position.step, scalars)
-        self.bar.update(self.task, loss=loss, speed=speed)
+        def told() -> bool:
+            self.report.step(position, output, images)
+            return self.stop.requested
+
+        stop = self.learner.team.anywhere(told)
+        if position.step % self.learner.recipe.checkpoint_every == 0:
+            save_checkpoint(self.folder / CHECKPOINT_FILE, self.learner, position, self.report.history)
+        return not stop
 
     def epoch(self, position: Position) -> None:
-        """After each epoch: one line, and the evaluation where it is due."""
-        recipe = self.learner.recipe
-        line = f"epoch {position.epoch}/{recipe.schedule.epochs}  {self.epoch_speed.read():.0f} images/s"
-        due = position.epoch % recipe.evaluation.every == 0 or position.epoch == recipe.schedule.epochs
-        if self.evaluate and due:
-            metrics = self.evaluate(self.model)
-            self.history.append({"step": position.step, "epoch": position.epoch, **metrics})
-            self.log.write(step=position.step, epoch=position.epoch, evaluation=metrics)
-            line += f"  {metrics.get('summary', '')}"
-        if self.observe:
-            self.log.write(step=position.step, epoch=position.epoch, observed=self.observe(self.learner))
-        say(self.console, line)
-        self.speed, self.epoch_speed = Speed(), Speed()
-
-    def close(self) -> None:
-        """Flush TensorBoard."""
-        if self.board:
-            self.board.close()
+        """After each epoch: the others wait while rank 0 evaluates."""
+        self.learner.team.everywhere(lambda: self.report.epoch(position))
 
 
 def _write_results(model: Model, recipe: Recipe, folder: Path, history: list[dict[str, Any]], reader: ImageReader) -> None:
@@ -259,6 +261,11 @@ def _write_results(model: Model, recipe: Recipe, folder: Path, history: list[dic
     }
     save_model(model, folder / MODEL_FILE, meta)
     write_file(folder / METRICS_FILE, json.dumps({**meta, "evaluations": history}, indent=2).encode())
+
+
+def _check_seen(folder: Path) -> None:
+    if not (folder / RECIPE_FILE).is_file():
+        raise InputError(f"{folder}, made by rank 0, is not seen from here: set --out to a folder that all processes share")
 
 
 def _write_description(folder: Path, recipe: Recipe, inputs: Mapping[str, Any]) -> None:
