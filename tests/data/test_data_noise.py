@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orthodrome.data import MemoryReader, open_reader
+from orthodrome.data import MemoryReader, convert, open_reader
 from orthodrome.data.centres import angles_to_centre, shared_people
 from orthodrome.data.jobs import clean_set, noise_set, split_set
 from orthodrome.data.noise import add_noise
@@ -81,6 +81,16 @@ def test_noisy_set_on_disk(identities: Path, tmp_path: Path) -> None:
         assert key.startswith(person)
         assert (kind == "clean") == (label == person)
     assert [line[3] for line in lines].count("flipped") == 3
+
+
+def test_a_person_whose_images_all_got_other_labels_is_no_folder(tmp_path: Path) -> None:
+    """Of twelve people with one image each, some are left with none; an empty folder would make the set unreadable."""
+    noisy = add_noise(people_of([1] * 12), 0.5, 0.0).reader
+    assert len(set(noisy.labels.tolist())) < 12
+    convert(noisy, tmp_path / "noisy", "folder")
+    reader = open_reader(tmp_path / "noisy")
+    shown = [reader.class_names[label].partition("-")[2] for label in reader.labels]
+    assert shown == [noisy.class_names[label] for label in noisy.labels]
 
 
 def test_split_on_disk(identities: Path, tmp_path: Path) -> None:
