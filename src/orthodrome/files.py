@@ -17,6 +17,12 @@ Content = bytes | Callable[[BinaryIO], object]
 """The bytes of a file, or a function that writes them into an open file."""
 
 
+def beside(path: Path, ending: str) -> Path:
+    """The file of the name of ``path`` and an ``ending``, in the same folder; ``.`` and ``..`` go by the folders they are."""
+    named = path if path.name not in ("", "..") else path.resolve()
+    return named.parent / (named.name + ending)
+
+
 def write_file(path: Path, content: Content, *, sync: bool = True) -> Path:
     """Write one file; see `write_together`."""
     return write_together(path.parent, {path.name: content}, sync=sync)[0]

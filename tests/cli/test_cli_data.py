@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from orthodrome.data import read_verification_set
+from orthodrome.types import InputError
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -53,6 +54,30 @@ def test_verify_then_train_without_the_bad_one(run_cli: Run, faces: Path, tiny_r
     code, _, error = run_cli(*train, "--out", tmp_path / "run", "--set", "data.quarantine=0.05")
     assert code == 0
     assert "35 images of 6 people (5 to 6 per person, median 6); 1 left out, first: " in error
+
+    code, _, error = run_cli("data", "convert", faces, tmp_path / "rec", "--to", "rec")
+    assert (code, "raise the budget (--budget" in error) == (1, True)
+    for verb in (("convert", "--to", "rec"), ("noise", "--flips", 0.1), ("split", "--test-people", 2)):
+        code, printed, _ = run_cli("data", verb[0], faces, tmp_path / verb[0], *verb[1:], "--budget", 0.05)
+        assert code == 0
+        assert "1 left out, first: " in printed, "a copy says what is not in it"
+
+
+def test_verify_tells_what_it_found_where_it_cannot_write(run_cli: Run, faces: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (faces / "person_2" / "person_2_0003.png").write_text("no picture")
+
+    def refuse(*_: object) -> None:
+        raise InputError("cannot write the list: Read-only file system")
+
+    monkeypatch.setattr("orthodrome.data.jobs.write_quarantine", refuse)
+    code, printed, error = run_cli("data", "verify", faces, "--workers", 0)
+    assert (code, "Read-only file system" in error) == (1, True)
+    assert "person_2_0003.png: not an image" in printed
+
+
+def test_verify_looks_at_older_checksums_before_it_decodes(run_cli: Run, faces: Path, tmp_path: Path) -> None:
+    code, printed, error = run_cli("data", "verify", faces, "--workers", 0, "--against", tmp_path / "none")
+    assert (code, printed, "the checksums cannot be read" in error) == (1, "", True)
 
 
 def test_convert_train_embed(run_cli: Run, faces: Path, tiny_recipe_file: Path, tmp_path: Path) -> None:

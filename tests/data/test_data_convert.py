@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import os
+import shutil
+import signal
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +129,63 @@ def test_another_conversion_is_not_continued(identities: Path, tmp_path: Path) -
         convert(Subset(source, np.arange(9)), tmp_path / "x", "rec")
 
 
+def test_another_source_of_the_same_names_is_not_continued(identities: Path, tmp_path: Path) -> None:
+    """Two alignments of the same photographs have the same names and labels; a set half of each would be silent nonsense."""
+    again = shutil.copytree(identities, tmp_path / "realigned")
+    with pytest.raises(KeyboardInterrupt):
+        convert(Failing(open_reader(identities), np.arange(10), at=5), tmp_path / "x", "rec")
+    with pytest.raises(InputError, match="another conversion"):
+        convert(open_reader(again), tmp_path / "x", "rec")
+
+
+def test_two_at_once_do_not_write_into_each_other(identities: Path, tmp_path: Path) -> None:
+    source = open_reader(identities)
+
+    @dataclass(frozen=True, eq=False)
+    class Nosy(Subset):
+        def encoded(self, index: int) -> bytes:
+            if index == 5:
+                with pytest.raises(InputError, match=r"\.x\.part: another process is converting into it"):
+                    convert(source, tmp_path / "x", "rec")
+            return super().encoded(index)
+
+    assert convert(Nosy(source, np.arange(10)), tmp_path / "x", "rec") == 10
+    assert contents(open_reader(tmp_path / "x")) == contents(source)
+
+
+def killed_at(source: ImageReader, target: Path, form: str, at: int, junk: bytes) -> int:
+    """Convert in a process that is killed before image ``at``, as ``junk`` of the next records has come to the disk; its exit code."""
+
+    class Killed(WRITERS.get(form)):  # type: ignore[misc]
+        def write(self, position: int, content: bytes) -> None:
+            if position == at:
+                for file in filter(None, (vars(self).get(name) for name in ("index", "records", "file"))):
+                    file.write(junk)
+                    file.flush()
+                os.kill(os.getpid(), signal.SIGKILL)
+            super().write(position, content)
+
+    if (child := os.fork()) == 0:
+        WRITERS._rows[form] = Killed
+        convert(source, target, form, per_file=3)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("junk", [b"7", b"8\t", b"\0\0\0"], ids=["key", "tab", "zeros"])
+def test_killed_with_a_torn_line_behind_what_is_safe(
+    identities: Path, tmp_path: Path, form: str, junk: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL leaves whatever the system had taken of the files; the same command goes on all the same."""
+    monkeypatch.setattr("orthodrome.data.conversion._SECONDS", 0.0)
+    source = open_reader(identities)
+    assert killed_at(source, tmp_path / "x", form, 6, junk) == -signal.SIGKILL
+    assert convert(source, tmp_path / "x", form, per_file=3) == 4
+    convert(source, tmp_path / "straight", form, per_file=3)
+    assert files_of(tmp_path / "x") == files_of(tmp_path / "straight")
+
+
 def test_a_full_disk(identities: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -152,9 +212,18 @@ def test_refusals(identities: Path, tmp_path: Path) -> None:
         convert(source, tmp_path / "x", "rec", per_file=0)
     with pytest.raises(InputError, match="quality lies in"):
         Encoding(quality=0)
-    (identities / "bob" / "0.jpg").write_text("no picture")
-    with pytest.raises(InputError, match=r"bob/0\.jpg: not an image; list what cannot be used"):
-        convert(open_reader(identities), tmp_path / "x", "folder")
+    with pytest.raises(InputError, match="is there already"):
+        convert(source, ".", "rec")
+    with pytest.raises(InputError, match="no images"):
+        convert(MemoryReader(np.zeros((0, 4, 4, 3), np.uint8), np.zeros(0, int)), tmp_path / "x", "rec")
+    for name in ("bob/0.jpg", "ada/0.jpg"):
+        (identities / name).write_text("no picture")
+        for form in FORMS:
+            with pytest.raises(InputError, match=rf"^{name}: not an image; list what cannot be used"):
+                convert(open_reader(identities), tmp_path / name / form, form)
+    (identities / "ada" / "0.jpg").write_bytes(jpeg(0)[:100])
+    with pytest.raises(InputError, match=r"^ada/0\.jpg: the image is damaged"):
+        convert(open_reader(identities), tmp_path / "x", "rec")
     broken = MemoryReader(np.zeros((2, 4, 4, 3), np.uint8), [0, 1], ("a\nb", "c"))
     with pytest.raises(InputError, match="has a line break"):
         convert(broken, tmp_path / "y", "rec")

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from set_files import encoded, jpeg, picture
 
-from orthodrome.data import MemoryReader, check_trainable, convert, open_reader
+from orthodrome.data import MemoryReader, check_trainable, convert, jobs, open_reader
 from orthodrome.data.duplicates import equal_pairs, near_pairs
 from orthodrome.data.examine import difference_hash, jpeg_end
 from orthodrome.data.inspection import images_per_person, inspect, mean_faces, tables
-from orthodrome.data.integrity import changed_since, verify, write_checksums
-from orthodrome.data.jobs import verify_set
+from orthodrome.data.integrity import Verification, changed_since, read_checksums, verify, write_checksums
 from orthodrome.data.problems import Problem, quarantine_file, read_quarantine, write_quarantine
 from orthodrome.data.readers import open_whole
 from orthodrome.types import InputError
@@ -113,24 +112,54 @@ def test_where_a_jpeg_ends(options: dict[str, object]) -> None:
 def test_checksums_of_images(identities: Path, tmp_path: Path) -> None:
     sums = tmp_path / "sums"
     write_checksums(sums, verify(open_reader(identities)))
-    assert changed_since(sums, verify(open_reader(identities))) == []
+    assert changed_since(read_checksums(sums), verify(open_reader(identities))) == []
     (identities / "bob" / "0.jpg").write_bytes(jpeg(77))
     (identities / "ada" / "1.jpg").unlink()
     (identities / "ada" / "9.jpg").write_bytes(jpeg(78))
-    assert changed_since(sums, verify(open_reader(identities))) == ["ada/1.jpg", "ada/9.jpg", "bob/0.jpg"]
+    assert changed_since(read_checksums(sums), verify(open_reader(identities))) == ["ada/1.jpg", "ada/9.jpg", "bob/0.jpg"]
     sums.write_text("x")
     with pytest.raises(InputError, match=r"sums:1: expected 'digest  key'"):
-        changed_since(sums, verify(open_reader(identities)))
+        read_checksums(sums)
     with pytest.raises(InputError, match="cannot be read"):
-        changed_since(tmp_path / "none", verify(open_reader(identities)))
+        read_checksums(tmp_path / "none")
 
 
 # ----------------------------------------------------------------------------------------------------------- quarantine
 
 
+def verify_set(path: Path) -> Verification:
+    """Verify and keep the list, as the command does."""
+    result = jobs.verify_set(path, 0)
+    jobs.quarantine(path, result)
+    return result
+
+
+@pytest.mark.parametrize("given", [".", "..", "cleo/.."])
+def test_a_set_that_is_the_working_folder(identities: Path, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (identities / "cleo" / "2.jpg").write_text("no picture")
+    monkeypatch.chdir(identities / "ada" if given == ".." else identities)
+    verify_set(Path(given))
+    assert [path.name for path in identities.parent.rglob("*.jsonl")] == ["faces.quarantine.jsonl"]
+    assert quarantine_file(given) == quarantine_file(identities)
+    assert len(open_reader(given, 0.1)) == 9
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\u2028b", "a\x85b", "a\rb", "a\tb"])
+def test_names_with_line_breaks_stay_in_their_line(identities: Path, tmp_path: Path, name: str) -> None:
+    (identities / "cleo" / f"{name}.jpg").write_bytes(jpeg(9))
+    (identities / "bob" / f"{name}.jpg").write_text("no picture")
+    result = verify_set(identities)
+    write_checksums(tmp_path / "sums", result)
+    assert changed_since(read_checksums(tmp_path / "sums"), result) == []
+    assert len((tmp_path / "sums").read_text().splitlines()) == 11
+    assert len(str(result.problems[0]).splitlines()) == 1
+    assert read_quarantine(quarantine_file(identities)) == result.problems
+    assert len(open_reader(identities, 0.1)) == 11
+
+
 def test_training_leaves_out_what_verify_listed(identities: Path) -> None:
     (identities / "cleo" / "2.jpg").write_text("no picture")
-    result = verify_set(identities, 0)
+    result = verify_set(identities)
     assert [problem.key for problem in result.problems] == ["cleo/2.jpg"]
     assert read_quarantine(quarantine_file(identities)) == result.problems
     with pytest.raises(InputError, match=r"1 of 10 items cannot be used, more than the 0\.10% .*cleo/2\.jpg: not an image"):
@@ -140,14 +169,14 @@ def test_training_leaves_out_what_verify_listed(identities: Path) -> None:
     assert reader.labels.tolist() == [0] * 4 + [1] + [2] * 4
     assert "1 left out, first: " in str(check_trainable(reader))
     (identities / "cleo" / "2.jpg").write_bytes(jpeg(0))
-    verify_set(identities, 0)
+    verify_set(identities)
     assert not quarantine_file(identities).exists(), "a list that is out of date is removed"
     assert len(open_reader(identities)) == 10
 
 
 def test_a_person_without_any_good_image_is_no_class(identities: Path) -> None:
     (identities / "bob" / "0.jpg").write_text("no picture")
-    verify_set(identities, 0)
+    verify_set(identities)
     reader = open_reader(identities, 0.1)
     assert list(reader.class_names) == ["ada", "cleo"]
     assert check_trainable(reader).people == 2
@@ -161,7 +190,7 @@ def test_quarantine_of_records_counts_what_the_index_found_once(identities: Path
     data[offsets[2] : offsets[2] + 4] = b"oops"  # the index sees it
     data[offsets[5] + 32 : offsets[5] + 40] = b"oops" * 2  # only decoding does
     (folder / "train.rec").write_bytes(data)
-    result = verify_set(folder, 0)
+    result = verify_set(folder)
     assert [problem.key for problem in result.problems] == ["2", "5"]
     assert result.problems[1].offset == offsets[5]
     reader = open_reader(folder, 0.2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orthodrome.data import MemoryReader, open_reader
+from orthodrome.data import MemoryReader, convert, open_reader
 from orthodrome.data.centres import angles_to_centre, shared_people
 from orthodrome.data.jobs import clean_set, noise_set, split_set
 from orthodrome.data.noise import add_noise
@@ -83,12 +84,36 @@ def test_noisy_set_on_disk(identities: Path, tmp_path: Path) -> None:
     assert [line[3] for line in lines].count("flipped") == 3
 
 
+def test_a_person_whose_images_all_got_other_labels_is_no_folder(tmp_path: Path) -> None:
+    """Of twelve people with one image each, some are left with none; an empty folder would make the set unreadable."""
+    noisy = add_noise(people_of([1] * 12), 0.5, 0.0).reader
+    assert len(set(noisy.labels.tolist())) < 12
+    convert(noisy, tmp_path / "noisy", "folder")
+    reader = open_reader(tmp_path / "noisy")
+    shown = [reader.class_names[label].partition("-")[2] for label in reader.labels]
+    assert shown == [noisy.class_names[label] for label in noisy.labels]
+
+
 def test_split_on_disk(identities: Path, tmp_path: Path) -> None:
-    assert sum(split_set(identities, tmp_path / "parts", 1, 0, "folder")) == 10
+    assert sum(map(len, split_set(identities, tmp_path / "parts", 1, 0, "folder"))) == 10
     train, test = (open_reader(tmp_path / "parts" / name) for name in ("train", "test"))
     assert set(train.class_names) | set(test.class_names) == {"ada", "bob", "cleo"}
     assert not set(train.class_names) & set(test.class_names)
     assert (len(train) + len(test), len(test.class_names)) == (10, 1)
+
+
+def test_parts_that_were_drawn_otherwise_are_not_taken_over(identities: Path, tmp_path: Path) -> None:
+    """Else people of one draw's training would be in the test of another."""
+    split_set(identities, tmp_path / "parts", 1, 0, "rec")
+    before = (tmp_path / "parts" / "test" / "train.rec").read_bytes()
+    for seed in (0, 1):
+        with pytest.raises(InputError, match="holds both parts already"):
+            split_set(identities, tmp_path / "parts", 1, seed, "rec")
+    shutil.rmtree(tmp_path / "parts" / "test")
+    with pytest.raises(InputError, match="a part that was drawn otherwise"):
+        split_set(identities, tmp_path / "parts", 1, 1, "rec")
+    split_set(identities, tmp_path / "parts", 1, 0, "rec")
+    assert (tmp_path / "parts" / "test" / "train.rec").read_bytes() == before
 
 
 # ----------------------------------------------------------------------------------------------------------- embeddings
@@ -116,9 +141,9 @@ def test_clean_on_disk(identities: Path, tmp_path: Path) -> None:
     keys = tuple(reader.sample(i).key for i in range(10))
     vectors = np.eye(3)[reader.labels] + 0.01
     vectors[7] = [-1, 1, 0]  # cleo/2.jpg is somebody else
-    assert clean_set(
-        identities, tmp_path / "clean", EmbeddingSet(vectors.astype(np.float32), reader.labels, keys), 75, "rec"
-    ) == (9, 1)
+    one = EmbeddingSet(vectors.astype(np.float32), reader.labels, keys)
+    kept, dropped = clean_set(identities, tmp_path / "clean", one, 75, "rec")
+    assert (len(kept), dropped) == (9, 1)
     dropped = (tmp_path / "clean" / "dropped.tsv").read_text().splitlines()
     assert dropped[1].startswith("cleo/2.jpg\tcleo\t")
     assert len(open_reader(tmp_path / "clean")) == 9

@@ -237,6 +237,7 @@ def test_idx_comes_back(tmp_path_factory: pytest.TempPathFactory, rows: list[tup
         ("-1\t0\n", r"train\.idx:1:"),
         ("4294967296\t0\n", r"train\.idx:1: .*below 2³²"),
         ("1\t1.5\n", r"train\.idx:1:"),
+        ("1\t0\n" + "9" * 5000 + "\t0\n", r"train\.idx:2:.*got '9{80}'"),
     ],
 )
 def test_wrong_idx_lines(make_records: Make, text: str, message: str) -> None:

@@ -96,8 +96,9 @@ def test_a_label_file_of_another_shard_is_not_taken(tmp_path: Path) -> None:
     write_tar(tmp_path / "0.tar", {"a.cls": b"1"})
     write_tar(tmp_path / "1.tar", {"a.jpg": jpeg(0), "b.jpg": jpeg(1), "b.cls": b"2"})
     reader = read_shards(tmp_path, EVERYTHING)
-    assert [problem.key for problem in reader.problems] == ["a.jpg"]
-    assert "no label: expected a .cls or a .json" in reader.problems[0].reason
+    assert [problem.key for problem in reader.problems] == ["a", "a.jpg"]
+    assert "a label without an image" in reader.problems[0].reason
+    assert "no label: expected a .cls or a .json" in reader.problems[1].reason
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,7 @@ def test_a_label_file_of_another_shard_is_not_taken(tmp_path: Path) -> None:
         ({"a.jpg": jpeg(0), "a.cls": b"-1"}, r"label '-1' in the \.cls"),
         ({"a.jpg": jpeg(0), "a.cls": b"1.5"}, r"label '1\.5'"),
         ({"a.jpg": jpeg(0), "a.cls": b""}, "label ''"),
+        ({"a.jpg": jpeg(0), "a.cls": b"9" * 5000}, "label '9999"),
         ({"a.jpg": jpeg(0), "a.json": b"{"}, r"the \.json is no object"),
         ({"a.jpg": jpeg(0), "a.json": b'{"label": -3}'}, "label -3"),
         ({"a.jpg": jpeg(0), "a.json": b'{"label": true}'}, "label True"),
@@ -162,10 +164,77 @@ def test_truncated_shard(tmp_path: Path) -> None:
         path.write_bytes(data[:end])
         reader = read_shards(path, EVERYTHING)
         assert reader.labels.tolist() == [0, 1]
-        assert [problem.key for problem in reader.problems] == [key]
-        assert "the archive" in reader.problems[0].reason
+        by_key = {problem.key: problem.reason for problem in reader.problems}
+        assert by_key.keys() == {key, "000002"}, "what is lost, and the label that is left of it"
+        assert "the archive" in by_key[key]
         with pytest.raises(InputError, match=r"a\.tar.*the archive"):
             open_reader(path)
+
+
+def test_a_damaged_header_in_the_middle_does_not_end_the_archive_in_silence(tmp_path: Path) -> None:
+    """tarfile stops at it as if nothing came after."""
+    path = write_tar(tmp_path / "a.tar", labelled(0, 1, 2, 3))
+    with tarfile.open(path) as archive:
+        at = archive.getmember("000002.cls").offset
+    data = bytearray(path.read_bytes())
+    data[at + 2] ^= 0xFF
+    path.write_bytes(data)
+    (problem,) = read_shards(path, EVERYTHING).problems
+    assert (problem.offset, problem.reason.split(";")[0]) == (at, "the header of a member is damaged")
+    with pytest.raises(InputError, match=rf"a\.tar at offset {at}: the header of a member is damaged"):
+        open_reader(path)
+
+
+def test_archives_end_to_end_in_one_file(tmp_path: Path) -> None:
+    first, second = (write_tar(tmp_path / name, labelled(i, start=i)) for i, name in enumerate(("a.tar", "b.tar")))
+    first.write_bytes(first.read_bytes() + second.read_bytes())
+    (problem,) = read_shards(first, EVERYTHING).problems
+    assert "something follows the end mark" in problem.reason
+
+
+def test_a_label_whose_image_cannot_be_read_is_told(tmp_path: Path) -> None:
+    members = {
+        **labelled(0, 1),
+        "x.gif": b"GIF89a",
+        "x.cls": b"1",
+        "y.json": b'{"label": 3}',
+        "statistics.json": b'{"images": 2}',
+    }
+    reader = read_shards(write_tar(tmp_path / "a.tar", members), EVERYTHING)
+    assert [(problem.key, problem.reason[:24]) for problem in reader.problems] == [
+        (key, "a label without an image") for key in "xy"
+    ]
+
+
+def test_a_name_that_stands_twice_is_one_image(tmp_path: Path) -> None:
+    """Keys are unique: quarantine and checksums go by them. The same name in another shard is another image."""
+    write_tar(tmp_path / "0.tar", [("x/0.jpg", jpeg(0)), ("y/1.jpg", jpeg(1)), ("x/0.jpg", jpeg(2))])
+    write_tar(tmp_path / "1.tar", [("x/0.jpg", jpeg(3))])
+    reader = read_shards(tmp_path, EVERYTHING)
+    assert [reader.encoded(i) for i in range(len(reader))] == [jpeg(0), jpeg(1), jpeg(3)]
+    assert [(problem.key, problem.reason) for problem in reader.problems] == [("x/0.jpg", "the archive holds this name twice")]
+
+
+def test_pipes_devices_and_sparse_files(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", labelled(0, 1))
+    with tarfile.open(path, "a") as archive:
+        for name, kind in (("x/1.jpg", tarfile.FIFOTYPE), ("x/2.jpg", tarfile.CHRTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type = kind
+            archive.addfile(member)
+        sparse = tarfile.TarInfo("x/3.jpg")
+        sparse.size = 512
+        sparse.pax_headers = {
+            "GNU.sparse.map": "0,512",
+            "GNU.sparse.size": "1048576",
+            "GNU.sparse.major": "0",
+            "GNU.sparse.minor": "1",
+        }
+        archive.addfile(sparse, io.BytesIO(bytes(512)))
+    reader = read_shards(path, EVERYTHING)
+    assert len(reader) == 2
+    kinds = [(problem.key, problem.reason.split(",")[0].split(";")[0]) for problem in reader.problems]
+    assert kinds == [("x/1.jpg", "a device or a pipe"), ("x/2.jpg", "a device or a pipe"), ("x/3.jpg", "a sparse file")]
 
 
 def test_what_is_no_tar(tmp_path: Path) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from orthodrome.data import ImageReader
 
 data = typer.Typer(no_args_is_help=True, help="Look at a set of faces, check it, and bring it into another form.")
 
@@ -66,28 +69,28 @@ def verify(
     Example: orthodrome data verify ms1m/ --checksums ms1m.sums
     """
     from orthodrome.cli.output import remarks, show
-    from orthodrome.data.integrity import changed_since, write_checksums
-    from orthodrome.data.jobs import verify_set
+    from orthodrome.data.integrity import changed_since, read_checksums, write_checksums
+    from orthodrome.data.jobs import quarantine, verify_set
     from orthodrome.data.parallel import available_processors
-    from orthodrome.data.problems import quarantine_file
     from orthodrome.training.telemetry import counting
 
+    before = read_checksums(against) if against else {}  # now, not after hours of decoding
     with counting(remarks(), "verifying") as progress:
         result = verify_set(source, available_processors() if workers is None else workers, progress)
     for problem in result.problems[:20]:
         show(f"unusable: {problem}")
     for remark in result.remarks[:20]:
         show(f"odd:      {remark}")
-    changed = changed_since(against, result) if against else []
+    changed = changed_since(before, result) if against else []
     for key in changed[:20]:
         show(f"changed:  {key}")
-    if checksums:
-        write_checksums(checksums, result)
     show(f"{result.total:,} items: {len(result.problems):,} unusable, {len(result.remarks):,} odd; checksum {result.checksum}")
     if against:
         show(f"{len(changed):,} differ from {against}")
-    if result.problems:
-        show(f"quarantine list: {quarantine_file(source)}")
+    if checksums:
+        write_checksums(checksums, result)
+    if listed := quarantine(source, result):
+        show(f"quarantine list: {listed}")
     if changed or not result.within(budget):
         raise typer.Exit(1)
 
@@ -101,6 +104,7 @@ def convert(
     size: Annotated[int | None, typer.Option(help="Re-encode to this side.", min=1)] = None,
     quality: Annotated[int | None, typer.Option(help="Re-encode as JPEG of this quality.", min=1, max=100)] = None,
     workers: Annotated[int | None, WORKERS] = None,
+    budget: Annotated[float, BUDGET] = 0.001,
 ) -> None:
     """Write a set in another form: bytes, labels, order and class names as they are. After an interruption, the same command goes on.
 
@@ -115,10 +119,11 @@ def convert(
 
     encoding = Encoding((size, size) if size else None, quality or 95) if size or quality else None
     with counting(remarks(), "converting") as progress:
-        reader = open_reader(source, progress=progress)
+        reader = open_reader(source, budget, progress)
         processes = available_processors() if workers is None else workers
         write(reader, target, form, encoding=encoding, per_file=per_file, workers=processes, progress=progress)
     show(f"{len(reader):,} images of {len(reader.class_names):,} people: {target}")
+    _tell_left_out(reader)
 
 
 @data.command()
@@ -128,6 +133,7 @@ def split(
     test_people: Annotated[int, typer.Option(help="People of the test side.", min=1)],
     seed: Annotated[int, typer.Option(min=0)] = 0,
     form: Annotated[str, FORM] = "folder",
+    budget: Annotated[float, BUDGET] = 0.001,
 ) -> None:
     """Two sets that share no person: train and test.
 
@@ -138,8 +144,9 @@ def split(
     from orthodrome.training.telemetry import counting
 
     with counting(remarks(), "writing") as progress:
-        train, test = split_set(source, target, test_people, seed, form, progress)
-    show(f"{train:,} images: {target / 'train'}\n{test:,} images of {test_people:,} other people: {target / 'test'}")
+        train, test = split_set(source, target, test_people, seed, form, progress, budget)
+    show(f"{len(train):,} images: {target / 'train'}\n{len(test):,} images of {test_people:,} other people: {target / 'test'}")
+    _tell_left_out(train)
 
 
 @data.command()
@@ -150,6 +157,7 @@ def noise(
     outliers: Annotated[float, typer.Option(help="Share of images of people who are not in the set.", min=0, max=1)] = 0.0,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     form: Annotated[str, FORM] = "rec",
+    budget: Annotated[float, BUDGET] = 0.001,
 ) -> None:
     """A copy with wrong labels, and the truth about each image in TARGET/truth.tsv.
 
@@ -162,9 +170,10 @@ def noise(
     from orthodrome.training.telemetry import counting
 
     with counting(remarks(), "writing") as progress:
-        noisy = noise_set(source, target, flips, outliers, seed, form, progress)
+        noisy = noise_set(source, target, flips, outliers, seed, form, progress, budget)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(Counter(noisy.kind).items()))
     show(f"{len(noisy.reader):,} images of {len(noisy.reader.class_names):,} people ({kinds}): {target}")
+    _tell_left_out(noisy.reader)
 
 
 @data.command()
@@ -210,6 +219,7 @@ def clean(
         float, typer.Option(help="Degrees from the person's centre beyond which an image goes.", min=0, max=180)
     ] = 75.0,
     form: Annotated[str, FORM] = "rec",
+    budget: Annotated[float, BUDGET] = 0.001,
 ) -> None:
     """A copy without the images that are far from the centre of their person; TARGET/dropped.tsv lists them.
 
@@ -221,8 +231,9 @@ def clean(
     from orthodrome.training.telemetry import counting
 
     with counting(remarks(), "writing") as progress:
-        kept, dropped = clean_set(source, target, load_embeddings(embeddings), angle, form, progress)
-    show(f"{kept:,} images kept, {dropped:,} dropped: {target}")
+        kept, dropped = clean_set(source, target, load_embeddings(embeddings), angle, form, progress, budget)
+    show(f"{len(kept):,} images kept, {dropped:,} dropped: {target}")
+    _tell_left_out(kept)
 
 
 @data.command()
@@ -247,3 +258,11 @@ def overlap(
     show(f"{len(found):,} pairs of people with a cosine of at least {threshold}")
     if found:
         raise typer.Exit(1)
+
+
+def _tell_left_out(reader: ImageReader) -> None:
+    """What of a set is not in its copy."""
+    from orthodrome.cli.output import show
+
+    if reader.problems:
+        show(f"{len(reader.problems):,} left out, first: {reader.problems[0]}")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +27,7 @@ from orthodrome.types import InputError
 JOURNAL = "conversion.json"
 PER_FILE = 10_000
 _SECONDS = 5.0
+_COMPARED = 1000
 
 Progress = Callable[[int, int], None]
 
@@ -71,29 +75,52 @@ def convert(
         InputError: ``target`` exists, another conversion is under way there, an image is none, or the disk is full.
     """
     target = Path(target)
-    part = target.with_name(f".{target.name}.part")
-    if target.exists():
-        raise InputError(f"{printable(target)} is there already; remove it or choose another name")
+    _refuse_existing(target)
     if per_file < 1:
         raise InputError(f"a file holds at least one image; got {per_file}")
+    if not len(reader):
+        raise InputError("the set has no images; nothing to convert")
     make_writer = WRITERS.get(form)
+    part = target.with_name(f".{target.name}.part")
     journal = _Journal(part / JOURNAL, _fingerprint(reader, form, encoding, per_file))
-    start = journal.read()
     try:
         part.mkdir(parents=True, exist_ok=True)
-        journal.write(start)
-        writer = make_writer(part, reader, start, per_file)
-        contents = _contents(reader, range(start, len(reader)), encoding, workers)
-        _copy(writer, contents, start, len(reader), journal, progress)
-        writer.finish()
-        write_together(part, beside or {})
-        (part / JOURNAL).unlink()
-        part.rename(target)
+        with _alone(part):
+            _refuse_existing(target)  # of another process, meanwhile
+            start = journal.read()
+            journal.write(start)
+            writer = make_writer(part, reader, start, per_file)
+            contents = _contents(reader, range(start, len(reader)), encoding, workers)
+            _copy(writer, contents, start, len(reader), journal, progress)
+            writer.finish()
+            write_together(part, beside or {})
+            part.rename(target)
+            (target / JOURNAL).unlink()  # not before: without its journal, a folder might be filled by other settings
     except OSError as error:
         raise InputError(
             f"cannot write {printable(part)}: {error.strerror or error}; the same command goes on from there"
         ) from None
     return len(reader) - start
+
+
+def _refuse_existing(target: Path) -> None:
+    if target.exists():
+        raise InputError(f"{printable(target)} is there already; remove it or choose another name")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` against other processes; a killed one holds nothing. Raises InputError where another one holds it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise InputError(
+            f"{printable(folder)}: another process is converting into it; wait for it, or choose another name"
+        ) from None
+    finally:
+        os.close(descriptor)
 
 
 def _copy(
@@ -118,10 +145,11 @@ def _contents(reader: ImageReader, positions: range, encoding: Encoding | None, 
 
 
 def _fingerprint(reader: ImageReader, form: str, encoding: Encoding | None, per_file: int) -> str:
-    """What must be the same for an attempt to go on from another."""
+    """What must be the same for an attempt to go on from another: labels, names, settings; keys and places of many of the images."""
     digest = hashlib.blake2b(np.ascontiguousarray(reader.labels, dtype="<i8").tobytes(), digest_size=16)
-    ends = [reader.sample(i).key for i in (0, len(reader) - 1)] if len(reader) else []
-    digest.update(repr((form, encoding, per_file, list(reader.class_names), ends)).encode())
+    looked_at = np.linspace(0, len(reader) - 1, min(len(reader), _COMPARED)).astype(int).tolist()
+    images = [(reader.sample(i).key, reader.place(i)) for i in looked_at]
+    digest.update(repr((form, encoding, per_file, list(reader.class_names), images)).encode())
     return digest.hexdigest()
 
 

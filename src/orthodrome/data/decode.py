@@ -65,9 +65,13 @@ def decode_image(source: bytes | str | Path, size: Size | None = None, name: str
         raise InputError(f"{called}: the image is damaged: {error}") from error
 
 
+_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)}
+
+
 def printable(path: str | Path) -> str:
-    r"""A path as text that can always be printed: bytes that are not UTF-8 are written ``\xff``."""
-    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    r"""A path as text that can always be printed, in one line: bytes that are not UTF-8 are written ``\xff``, a line break ``\n``."""
+    text = str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return text if text.isprintable() else text.translate(_CONTROLS)
 
 
 def read_bytes(path: str | Path) -> bytes:

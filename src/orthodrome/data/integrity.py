@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,14 +57,20 @@ def write_checksums(path: Path, verification: Verification) -> None:
     write_file(path, "".join(f"{digest}  {key}\n" for key, digest in verification.digests.items()).encode())
 
 
-def changed_since(path: Path, verification: Verification) -> list[str]:
-    """Keys whose bytes differ from those in the file of `write_checksums`, or that are only here or only there.
+def changed_since(before: Mapping[str, str], verification: Verification) -> list[str]:
+    """Keys whose bytes differ from what `read_checksums` read, or that are only here or only there."""
+    now = verification.digests
+    return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+
+
+def read_checksums(path: Path) -> dict[str, str]:
+    """Digest by key, of the file of `write_checksums`.
 
     Raises:
         InputError: the file cannot be read or a line is not ``digest  key``.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{printable(path)}: the checksums cannot be read: {getattr(error, 'strerror', None) or error}"
@@ -76,8 +83,7 @@ def changed_since(path: Path, verification: Verification) -> list[str]:
                 f"{printable(path)}:{number}: expected 'digest  key' as `orthodrome data verify --checksums` writes them"
             )
         before[key] = digest
-    now = verification.digests
-    return sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    return before
 
 
 def _name_remarks(reader: ImageReader) -> list[Problem]:

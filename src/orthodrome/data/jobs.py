@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,56 +13,98 @@ from orthodrome.data.conversion import Progress, convert
 from orthodrome.data.decode import printable
 from orthodrome.data.integrity import Verification, verify
 from orthodrome.data.noise import Noisy, add_noise
-from orthodrome.data.problems import Problem, quarantine_file, write_quarantine
+from orthodrome.data.problems import BUDGET, Problem, quarantine_file, write_quarantine
 from orthodrome.data.protocol import ImageReader
 from orthodrome.data.readers import open_reader, open_whole
 from orthodrome.data.record_index import RecordFiles, build_idx, index_records
 from orthodrome.data.shards import index_shards, shard_paths, shard_sidecar
 from orthodrome.data.sidecar import keep_beside
 from orthodrome.data.split import Subset, split_identities
+from orthodrome.files import write_file
 from orthodrome.types import EmbeddingSet, InputError
 
 
 def verify_set(path: Path, workers: int, progress: Progress | None = None) -> Verification:
-    """Verify a set and write its quarantine list beside it; where nothing is wrong, an old list is removed."""
-    result = verify(open_whole(path), workers, progress)
+    """Verify a set, whatever its quarantine list says."""
+    return verify(open_whole(path), workers, progress)
+
+
+def quarantine(path: Path, result: Verification) -> Path | None:
+    """Write the quarantine list of a set beside it and return its place; where nothing is wrong, an old list is removed."""
     place = quarantine_file(path)
     if result.problems:
         write_quarantine(place, result.problems)
-    else:
-        place.unlink(missing_ok=True)
-    return result
+        return place
+    place.unlink(missing_ok=True)
+    return None
 
 
 def split_set(
-    path: Path, target: Path, test_people: int, seed: int, form: str, progress: Progress | None = None
-) -> tuple[int, int]:
-    """Write ``target/train`` and ``target/test``, which share no person; returns the number of images of each."""
-    reader = open_reader(path)
-    parts = split_identities(reader.labels, test_people, seed)
-    for name, indices in zip(("train", "test"), parts, strict=True):
-        if not (target / name).exists():  # of an earlier attempt that was interrupted
-            convert(Subset(reader, indices), target / name, form, progress=progress)
-    return len(parts[0]), len(parts[1])
+    path: Path,
+    target: Path,
+    test_people: int,
+    seed: int,
+    form: str,
+    progress: Progress | None = None,
+    budget: float = BUDGET,
+) -> tuple[Subset, Subset]:
+    """Write ``target/train`` and ``target/test``, which share no person; ``target/split.json`` keeps how they were drawn.
+
+    Raises InputError where ``target`` holds parts that were drawn otherwise, from which people would be in both, or is finished.
+    """
+    reader = open_reader(path, budget)
+    parts = {
+        name: Subset(reader, indices)
+        for name, indices in zip(("train", "test"), split_identities(reader.labels, test_people, seed), strict=True)
+    }
+    waiting = _waiting(target, parts, {"set": printable(path.resolve()), "test_people": test_people, "seed": seed, "form": form})
+    for name in waiting:
+        convert(parts[name], target / name, form, progress=progress)
+    return parts["train"], parts["test"]
+
+
+def _waiting(target: Path, parts: Iterable[str], drawn: Mapping[str, str | int]) -> list[str]:
+    """Which parts are still to write, once it is certain that those in ``target`` were ``drawn`` alike."""
+    record, plain = target / "split.json", json.dumps(drawn, indent=2).encode()
+    waiting = [name for name in parts if not (target / name).exists()]
+    if not waiting:
+        raise InputError(f"{printable(target)} holds both parts already; remove it or choose another name")
+    if len(waiting) == 1 and not (record.is_file() and record.read_bytes() == plain):
+        raise InputError(f"{printable(target)} holds a part that was drawn otherwise; remove it or choose another name")
+    write_file(record, plain)
+    return waiting
 
 
 def noise_set(
-    path: Path, target: Path, flips: float, outliers: float, seed: int, form: str, progress: Progress | None = None
+    path: Path,
+    target: Path,
+    flips: float,
+    outliers: float,
+    seed: int,
+    form: str,
+    progress: Progress | None = None,
+    budget: float = BUDGET,
 ) -> Noisy:
     """Write a noisy copy of a set, with ``truth.tsv`` in it: line i (after the header) is the truth about image i."""
-    noisy = add_noise(open_reader(path), flips, outliers, seed)
+    noisy = add_noise(open_reader(path, budget), flips, outliers, seed)
     convert(noisy.reader, target, form, beside={"truth.tsv": noisy.truth().encode()}, progress=progress)
     return noisy
 
 
 def clean_set(
-    path: Path, target: Path, embeddings: EmbeddingSet, angle: float, form: str, progress: Progress | None = None
-) -> tuple[int, int]:
+    path: Path,
+    target: Path,
+    embeddings: EmbeddingSet,
+    angle: float,
+    form: str,
+    progress: Progress | None = None,
+    budget: float = BUDGET,
+) -> tuple[Subset, int]:
     """Copy a set without the images that are more than ``angle`` degrees from their person's centre; ``dropped.tsv`` lists them.
 
-    Returns how many were kept and dropped. Raises InputError where the embeddings are not of this set, in its order.
+    Returns what was kept, and how many were dropped. Raises InputError where the embeddings are not of this set, in its order.
     """
-    reader = open_reader(path)
+    reader = open_reader(path, budget)
     keys = tuple(reader.sample(index).key for index in range(len(reader)))
     if keys != embeddings.ids:
         raise InputError(
@@ -68,10 +112,12 @@ def clean_set(
         )
     angles = angles_to_centre(EmbeddingSet(embeddings.vectors, np.asarray(reader.labels, np.int64), keys), trim=angle)
     is_far = angles > angle
-    lines = [f"{keys[i]}\t{reader.class_names[reader.sample(i).label]}\t{angles[i]:.1f}" for i in np.flatnonzero(is_far).tolist()]
-    dropped = "\n".join(["key\tperson\tdegrees", *lines]) + "\n"
-    convert(Subset(reader, np.flatnonzero(~is_far)), target, form, beside={"dropped.tsv": dropped.encode()}, progress=progress)
-    return int((~is_far).sum()), int(is_far.sum())
+    names = reader.class_names
+    rows = [f"{keys[i]}\t{printable(names[reader.labels[i]])}\t{angles[i]:.1f}" for i in np.flatnonzero(is_far).tolist()]
+    dropped = "\n".join(["key\tperson\tdegrees", *rows]) + "\n"
+    kept = Subset(reader, np.flatnonzero(~is_far))
+    convert(kept, target, form, beside={"dropped.tsv": dropped.encode()}, progress=progress)
+    return kept, len(rows)
 
 
 def index_set(path: Path, progress: Progress | None = None) -> tuple[Path, int, tuple[Problem, ...]]:

@@ -34,6 +34,14 @@ def extensions_of(content: bytes) -> tuple[str, ...]:
     return next((endings for signature, endings in _SIGNATURES if content.startswith(signature)), ())
 
 
+def endings_of(key: str, content: bytes) -> tuple[str, ...]:
+    """`extensions_of` the image of this key. Raises InputError where it is none."""
+    endings = extensions_of(content)
+    if not endings:
+        raise InputError(f"{key}: not an image; list what cannot be used with `orthodrome data verify`, which leaves it out")
+    return endings
+
+
 def safe_name(name: str) -> str:
     """A name with what file systems refuse or hide replaced: separators, control characters, a leading dot, trailing blanks and dots."""
     safe = _UNSAFE.sub("_", name).rstrip(" .")
@@ -75,11 +83,7 @@ class ItemNames:
     def name(self, position: int, content: bytes) -> str:
         """The relative path of an image with these bytes. Raises InputError where they are no image."""
         sample = self.reader.sample(position)
-        endings = extensions_of(content)
-        if not endings:
-            raise InputError(
-                f"{sample.key}: not an image; list what cannot be used with `orthodrome data verify`, which leaves it out"
-            )
+        endings = endings_of(sample.key, content)
         own = PurePosixPath(sample.key).suffix
         return f"{self.folders[sample.label]}/{self._stem(position)}{own if own.lower() in endings else endings[0]}"
 

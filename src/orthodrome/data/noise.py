@@ -28,8 +28,8 @@ class Noisy:
         names = self.reader.class_names
         samples = map(self.reader.sample, range(len(self.reader)))
         rows = zip(samples, self.person, self.kind, strict=True)
-        lines = (f"{sample.key}\t{names[sample.label]}\t{person}\t{kind}" for sample, person, kind in rows)
-        return "\n".join(["key\tgiven\tperson\tkind", *map(printable, lines)]) + "\n"
+        fields = ((sample.key, names[sample.label], person, kind) for sample, person, kind in rows)
+        return "".join("\t".join(map(printable, row)) + "\n" for row in (("key", "given", "person", "kind"), *fields))
 
 
 def add_noise(reader: ImageReader, flips: float = 0.0, outliers: float = 0.0, seed: int = 0) -> Noisy:

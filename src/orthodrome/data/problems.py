@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orthodrome.data.decode import printable
-from orthodrome.files import write_file
+from orthodrome.files import beside, write_file
 from orthodrome.types import InputError
 
 BUDGET = 0.001
@@ -56,14 +56,13 @@ def check_budget(problems: Sequence[Problem], total: int, budget: float, what: s
         more = f"; and {len(problems) - _SHOWN:,} more" if len(problems) > _SHOWN else ""
         raise InputError(
             f"{what}: {len(problems):,} of {total:,} items cannot be used, more than the {budget:.2%} that are borne: {first}{more}. "
-            "List them all with `orthodrome data verify`; raise data.quarantine to train without them"
+            "List them all with `orthodrome data verify`; raise the budget (--budget; data.quarantine of a recipe) to go on without them"
         )
 
 
 def quarantine_file(path: str | Path) -> Path:
     """Where the quarantine list of a set is kept: beside it, ``NAME.quarantine.jsonl``."""
-    path = Path(path)
-    return path.with_name(path.name + ".quarantine.jsonl")
+    return beside(Path(path), ".quarantine.jsonl")
 
 
 def write_quarantine(path: Path, problems: Iterable[Problem]) -> None:
@@ -81,7 +80,9 @@ def read_quarantine(path: Path) -> tuple[Problem, ...]:
     if not path.is_file():
         return ()
     problems = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line:
+            continue
         try:
             problems.append(Problem(**json.loads(line)))
         except (ValueError, TypeError):

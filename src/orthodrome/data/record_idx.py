@@ -67,8 +67,11 @@ def _wrong_line(path: Path, text: bytes, first: int) -> str:
     lines = enumerate(text.split(b"\n"), start=first)
     number, line = next((number, line) for number, line in lines if _is_wrong(line))
     shown = printable(line.decode("utf-8", "surrogateescape"))
-    return f"{printable(path)}:{number}: expected 'key<TAB>offset', two whole numbers, the key below 2³²; got {shown!r}"
+    return f"{printable(path)}:{number}: expected 'key<TAB>offset', two whole numbers, the key below 2³²; got '{shown[:80]}'"
 
 
 def _is_wrong(line: bytes) -> bool:
-    return not _IDX_LINES.fullmatch(line + b"\n") or (bool(line.strip()) and int(line.split()[0]) >= 2**32)
+    if not _IDX_LINES.fullmatch(line + b"\n"):
+        return True
+    key = line.split()[0].lstrip(b"0") if line.strip() else b""
+    return len(key) > len(str(2**32)) or int(key or b"0") >= 2**32

@@ -29,6 +29,8 @@ LABEL_ENDINGS = ("cls", "json")
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _LEADS_OUT = re.compile(r"^[/\\]|^[A-Za-z]:|(^|[/\\])\.\.([/\\]|$)")
 _LARGEST_LABEL_FILE = 2**20
+_MOST_DIGITS = 19
+_BLOCK = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +107,7 @@ def index_shards(paths: Sequence[Path], progress: Progress | None = None) -> Sid
     """Find the images of shards and their labels; what cannot be used is listed in ``meta["problems"]``."""
     found = _Found()
     for number, path in enumerate(paths):
+        found.begin()
         for sample in _samples(path, found.problems):
             found.add(number, path, sample)
         if progress:
@@ -148,7 +151,7 @@ def _members(path: Path, problems: list[Problem]) -> Iterator[tuple[tarfile.TarI
             for member in archive:
                 archive.members = []  # type: ignore[attr-defined]  # else all of them are kept
                 reason = _refusal(member)
-                if member.isfile() and member.offset_data + member.size > size:
+                if reason is None and member.offset_data + member.size > size:
                     problems.append(
                         Problem(printable(path), printable(member.name), member.offset, "the archive ends inside this member")
                     )
@@ -159,12 +162,25 @@ def _members(path: Path, problems: list[Problem]) -> Iterator[tuple[tarfile.TarI
                     is_label = member.name.rpartition(".")[2].lower() in LABEL_ENDINGS and member.size <= _LARGEST_LABEL_FILE
                     file = archive.extractfile(member) if is_label else None
                     yield member, file.read() if file else None
-            if archive.offset + tarfile.BLOCKSIZE > size:
-                problems.append(Problem(printable(path), "", size, "the archive has no end mark; members may be missing"))
+            if reason := _wrong_end(path, archive.offset, size):
+                problems.append(Problem(printable(path), "", min(archive.offset, size), reason))
     except tarfile.ReadError as error:
         problems.append(Problem(printable(path), "", None, _damage(path, error)))
     except OSError as error:
         raise InputError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
+
+
+def _wrong_end(path: Path, end: int, size: int) -> str | None:
+    """Why members may be missing from ``end`` on, where reading a tar came to its end: tarfile takes a damaged header for the end too."""
+    if end + tarfile.BLOCKSIZE > size:
+        return "the archive has no end mark; members may be missing"
+    with path.open("rb") as file:
+        file.seek(end)
+        if any(file.read(tarfile.BLOCKSIZE)):
+            return "the header of a member is damaged; nothing can be read from here on"
+        if any(any(block) for block in iter(lambda: file.read(_BLOCK), b"")):
+            return "something follows the end mark: several archives in one file? Give each its own"
+    return None
 
 
 def _damage(path: Path, error: tarfile.ReadError) -> str:
@@ -180,6 +196,10 @@ def _damage(path: Path, error: tarfile.ReadError) -> str:
 def _refusal(member: tarfile.TarInfo) -> str | None:
     if member.issym() or member.islnk():
         return f"a link to {printable(member.linkname)}; expected a file"
+    if not (member.isfile() or member.isdir()):
+        return "a device or a pipe; expected a file"
+    if member.issparse():
+        return "a sparse file, whose bytes do not lie together; pack the archive without --sparse"
     if _LEADS_OUT.search(member.name):
         return "the name points out of the archive"
     return None
@@ -193,18 +213,30 @@ class _Found:
         self.names: list[bytes] = []
         self.labels: list[str | int] = []
         self.problems: list[Problem] = []
+        self.of_shard: set[str] = set()
+
+    def begin(self) -> None:
+        """The next shard, with names of its own."""
+        self.of_shard.clear()
 
     def add(self, number: int, path: Path, sample: _Sample) -> None:
         """One image with the label beside it; or images that are labelled by their folder."""
         label, reason = _label(sample)
+        if not sample.images and ("cls" in sample.texts or ("json" in sample.texts and not reason)):
+            self.problems.append(
+                Problem(printable(path), printable(sample.key), None, "a label without an image that can be read")
+            )
         if sample.texts and len(sample.images) > 1:
             reason = f"{len(sample.images)} images of one key; expected one"
         for image in sample.images:
-            if reason:
-                self.problems.append(Problem(printable(path), printable(image.name), image.offset_data, reason))
+            name = printable(image.name)
+            wrong = reason or ("the archive holds this name twice" if name in self.of_shard else None)
+            self.of_shard.add(name)
+            if wrong:
+                self.problems.append(Problem(printable(path), name, image.offset_data, wrong))
             else:
                 self.rows.append((number, image.offset_data, image.size))
-                self.names.append(printable(image.name).encode())
+                self.names.append(name.encode())
                 self.labels.append(label)
 
     def sidecar(self) -> Sidecar:
@@ -234,9 +266,9 @@ def _label(sample: _Sample) -> tuple[str | int, str | None]:
     """The label of a sample, a number or a name, and why it has none."""
     if "cls" in sample.texts:
         text = sample.texts["cls"].decode("utf-8", "replace").strip()
-        return (
-            _number(int(text), ".cls") if text.isdecimal() else ("", f"label {text!r} in the .cls; expected a whole number ≥ 0")
-        )
+        if text.isdecimal() and len(text) <= _MOST_DIGITS:
+            return _number(int(text), ".cls")
+        return "", f"label {text[:40]!r} in the .cls; expected a whole number ≥ 0"
     if "json" in sample.texts:
         return _json_label(sample.texts["json"])
     folder = PurePosixPath(sample.key).parent.name

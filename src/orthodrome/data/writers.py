@@ -6,7 +6,6 @@ which `Writer.flush` had answered for. Image bytes are written as they are given
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import tarfile
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
-from PIL import Image
 
+from orthodrome.data.decode import decode_image
 from orthodrome.data.encoded import class_names_file
-from orthodrome.data.naming import ItemNames
+from orthodrome.data.naming import ItemNames, endings_of
 from orthodrome.data.protocol import ImageReader
 from orthodrome.data.record_idx import read_idx
 from orthodrome.data.record_index import RecordFiles
@@ -62,8 +61,8 @@ class FolderWriter:
 
     def __init__(self, folder: Path, reader: ImageReader, start: int, per_file: int) -> None:
         self.folder, self.names, self.written = folder, ItemNames(reader), start
-        for name in self.names.folders:
-            (folder / name).mkdir(parents=True, exist_ok=True)
+        for label in np.unique(np.asarray(reader.labels)).tolist():  # a folder without images is no identity to a reader
+            (folder / self.names.folders[label]).mkdir(parents=True, exist_ok=True)
 
     def write(self, position: int, content: bytes) -> None:
         """One file."""
@@ -88,7 +87,7 @@ class RecordWriter:
     """
 
     def __init__(self, folder: Path, reader: ImageReader, start: int, per_file: int) -> None:
-        self.folder, self.labels, self.classes = folder, np.asarray(reader.labels), len(reader.class_names)
+        self.folder, self.reader, self.labels, self.classes = folder, reader, np.asarray(reader.labels), len(reader.class_names)
         grouped = bool((np.diff(self.labels) >= 0).all())
         self.has_table = grouped and len(reader) + self.classes + 1 < 2**24
         self.files = RecordFiles(folder / "train.rec")
@@ -103,20 +102,18 @@ class RecordWriter:
         """The two files, cut behind the last record to keep."""
         records, index = (path.open("r+b" if start else "wb") for path in (self.files.records, self.files.index))
         if start:
-            kept = read_idx(self.files.index)[: start + self.has_table]
-            lines = "".join(f"{key}\t{offset}\n" for offset, key in kept.tolist()).encode()
-            index.truncate(len(lines))
-            index.seek(len(lines))
-            end = read_record(lambda offset, size: _read(records, offset, size), int(kept["offset"][-1]))[1]
-            records.truncate(end)
-            records.seek(end)
+            _cut(index, _end_of_line(index, start + self.has_table))
+            last = int(read_idx(self.files.index)["offset"][-1])
+            _cut(records, read_record(lambda offset, size: _read(records, offset, size), last)[1])
         return records, index
 
     def write(self, position: int, content: bytes) -> None:
         """One record and one line."""
+        own = self.reader.sample(position).key
+        endings_of(own, content)
         if position == 0:
-            with Image.open(io.BytesIO(content)) as image:
-                write_file(self.files.properties, f"{self.classes},{image.height},{image.width}\n".encode())
+            height, width = decode_image(content, name=own).shape[:2]
+            write_file(self.files.properties, f"{self.classes},{height},{width}\n".encode())
         key = position + self.has_table
         self._append(key, pack_image(int(self.labels[position]), key, content))
         self.written = position + 1
@@ -246,6 +243,17 @@ class TableWriter:
 def _read(file: BinaryIO, offset: int, size: int) -> bytes:
     file.seek(offset)
     return file.read(size)
+
+
+def _end_of_line(file: BinaryIO, count: int) -> int:
+    """Where the line of this number (from 1) ends; what a killed process left behind it may be anything."""
+    file.seek(0)
+    return sum(len(file.readline()) for _ in range(count))
+
+
+def _cut(file: BinaryIO, end: int) -> None:
+    file.truncate(end)
+    file.seek(end)
 
 
 def _to_disk(file: BinaryIO) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from orthodrome.data.decode import printable
 from orthodrome.data.parallel import available_processors, map_in_processes
-from orthodrome.files import write_file
+from orthodrome.files import beside, write_file
 from orthodrome.pipeline.align import create_aligner
 from orthodrome.pipeline.align_photograph import CropSettings, PhotographAligner, Task
 from orthodrome.pipeline.align_target import LANDMARK_FILE, check_apart, open_target, tasks_of
@@ -151,7 +151,7 @@ def _run(
     write_landmarks(target / LANDMARK_FILE, Landmarks(before.settings, done))
     _write_misses(target / MISSES_FILE, photographs)
     crops = [target / crop for photograph in photographs for crop in photograph.crops]
-    montage = write_montage(target.with_name(f"{target.name}.montage.png"), crops, settings.crop_size) if crops else None
+    montage = write_montage(beside(target, ".montage.png"), crops, settings.crop_size) if crops else None
     return Alignment(photographs, len(finished), montage)
 
 
