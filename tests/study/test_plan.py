@@ -44,11 +44,11 @@ def test_a_digest_is_stable_and_is_that_of_what_changes_the_result(small_study: 
 def test_a_key_that_came_later_leaves_old_cells_what_they_were(
     small_study: dict[str, Any], study_file: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = digests(load_plan(study_file(small_study)))
-    monkeypatch.setattr(identity, "LATER", {"optimizer.nesterov": False, "loss.margin": 0.1})
+    before, now = digests(load_plan(study_file(small_study))), identity.LATER
+    monkeypatch.setattr(identity, "LATER", {**now, "optimizer.nesterov": False, "loss.margin": 0.1})
     without = digests(load_plan(study_file(small_study)))
     assert not set(before) & set(without)
-    monkeypatch.setattr(identity, "LATER", {"optimizer.nesterov": True, "loss.margin": 0.2})
+    monkeypatch.setattr(identity, "LATER", {**now, "optimizer.nesterov": True, "loss.margin": 0.2})
     assert digests(load_plan(study_file(small_study))) == before
 
 

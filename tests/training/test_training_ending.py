@@ -49,8 +49,8 @@ def message(name: str, faces: Path, folder: Path, team: Team, **more: Any) -> st
     return "no error"
 
 
-def no_space(path: Path, content: object, sync: bool) -> None:
-    path.write_bytes(b"half")
+def no_space(path: str, content: object, sync: bool) -> None:
+    Path(path).write_bytes(b"half")
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
