@@ -24,7 +24,7 @@ SAMPLE = (2**16, 2**24)
 PILOT_BYTES = 3 * 4 * SAMPLE[1]
 """Memory of the largest sample: its scores, the impostors among them, and their sorted copy."""
 
-GENUINE_PROBES, GENUINE = 2**12, 2**14
+GENUINE_PROBES, GENUINE = 2**11, 2**13
 """Most probes whose genuine comparisons are sampled, and most of these."""
 
 DEVIATIONS = 6.0
