@@ -10,9 +10,9 @@ Memory is the growth of the process over the first count, beside the embeddings.
 from __future__ import annotations
 
 import argparse
-import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -55,6 +55,20 @@ def product(screen: Screen, probes: np.ndarray, gallery: np.ndarray) -> Callable
     return step
 
 
+def growth(step: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of a step, and by how many MiB the process grew at its peak (Linux: the peak is reset before)."""
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _status("VmRSS")
+    took = seconds(step)
+    return took, (_status("VmHWM") - before) / 2**10
+
+
+def _status(field: str) -> int:
+    """KiB of a line of this process' status."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(f"{field}:")).split()[1])
+
+
 def peer(vectors: np.ndarray, labels: np.ndarray) -> None:
     """The usual way."""
     from sklearn.metrics import roc_curve
@@ -92,13 +106,11 @@ def main() -> None:
     probes, labels = people(given.probes, given.dimension, 0)
     probes += 0.5 * np.random.default_rng(1).standard_normal(probes.shape, dtype=np.float32)
     comparisons = given.probes * given.gallery
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     def counting(screen: str, roc: bool) -> Callable[[], object]:
         return lambda: compare_all(probes, labels, gallery, others, FARS, screen=screen, roc=roc, resamples=0)
 
-    first = seconds(counting("fp32", False))
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10
+    first, grown = growth(counting("fp32", False))
     print(f"{machine()}; {comparisons:,} comparisons; first count {first:.0f} s, {grown:.0f} MiB beside the embeddings")
     bf16_first = seconds(product(BFLOAT16, probes[:1024], gallery[:4096])) < 2 * seconds(
         product(FLOAT32, probes[:1024], gallery[:4096])
