@@ -16,7 +16,7 @@ from set_files import jpeg
 
 from orthodrome.data import EncodedReader, load_cache, open_reader, read_records
 from orthodrome.data.record_idx import ENTRY, read_idx, write_idx
-from orthodrome.data.record_index import RecordFiles, index_records
+from orthodrome.data.record_index import RecordFiles, _Listed, index_records
 from orthodrome.data.recordio import MAGIC_BYTES, pack_image, pack_labels, record_bytes
 from orthodrome.types import InputError, Reader, Sample
 
@@ -329,6 +329,25 @@ def test_idx_that_leaves_records_out_is_reported(make_records: Make) -> None:
         (ends[1], f"the .idx lists nothing of the {ends[2] - ends[1]} bytes from here on"),
         (ends[3], f"the .idx lists nothing of the {size - ends[3]} bytes from here on"),
     ]
+
+
+def test_a_shuffled_list_keeps_no_gaps_in_memory() -> None:
+    """They would be half as many as the records, to be thrown away at the end."""
+    listed, offsets = _Listed("x"), np.random.default_rng(0).permutation(1000).astype(np.uint64) * np.uint64(100)
+    listed.follow(offsets[:500], offsets[:500] + np.uint64(100))
+    listed.follow(offsets[500:], offsets[500:] + np.uint64(100))
+    assert listed.found == []
+    assert listed.gaps(100_000) == []
+
+
+def test_an_idx_of_another_file_ends_before_memory_does(make_records: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_records(images([0, 1, 2, 3]))
+    (folder / "train.idx").write_text("".join(f"{key}\t{key * 4 + 4}\n" for key in range(20)))
+    monkeypatch.setattr("orthodrome.data.record_index.MOST_PROBLEMS", 10)
+    with pytest.raises(
+        InputError, match=r"train\.rec: more than 10 records cannot be used, the first: .*is the \.idx of another file"
+    ):
+        read_records(folder, EVERYTHING)
 
 
 def test_a_key_listed_twice(make_records: Make) -> None:
