@@ -19,6 +19,12 @@ Content = bytes | Callable[[BinaryIO], object]
 """The bytes of a file, or a function that writes them into an open file."""
 
 
+def cache_folder() -> Path:
+    """``orthodrome`` in ``$XDG_CACHE_HOME``, by default in ``~/.cache``; a relative value does not count, as XDG says."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "orthodrome"
+
+
 def beside(path: Path, ending: str) -> Path:
     """The file of the name of ``path`` and an ``ending``, in the same folder; ``.`` and ``..`` go by the folders they are."""
     named = path if path.name not in ("", "..") else path.resolve()

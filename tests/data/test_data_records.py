@@ -95,6 +95,9 @@ def test_labels_are_made_contiguous_and_names_keep_them(make_records: Make) -> N
     assert list(reader.class_names) == ["3", "70"]
     (folder / "classes.txt").write_text("".join(f"person {i}\n" for i in range(100)))
     assert open_reader(folder).class_names == ("person 3", "person 70")
+    (folder / "classes.txt").write_bytes(b"\xff\xfe\n")
+    with pytest.raises(InputError, match=r"classes\.txt: the class names cannot be read"):
+        open_reader(folder)
     (folder / "classes.txt").write_text("only\none\n")
     with pytest.raises(InputError, match=r"classes\.txt: 2 names, but there is a label 70"):
         open_reader(folder)
@@ -208,7 +211,7 @@ def test_a_damaged_index_is_made_anew(make_records: Make, tmp_path: Path, monkey
     folder = make_records(images([0, 1]))
     open_reader(folder)
     (kept,) = (tmp_path / "cache" / "orthodrome").iterdir()
-    for content in (b"", b"x" * 40, kept.read_bytes()[:60], (2**40).to_bytes(8, "little") + b"{}"):
+    for content in (b"", b"x" * 40, b"\1\0\0\0\0\0\0\x005", kept.read_bytes()[:60], (2**40).to_bytes(8, "little") + b"{}"):
         kept.write_bytes(content)
         assert open_reader(folder).labels.tolist() == [0, 1]
 
