@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -17,10 +19,38 @@ Content = bytes | Callable[[BinaryIO], object]
 """The bytes of a file, or a function that writes them into an open file."""
 
 
+def cache_folder() -> Path:
+    """``orthodrome`` in ``$XDG_CACHE_HOME``, by default in ``~/.cache``; a relative value does not count, as XDG says."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "orthodrome"
+
+
 def beside(path: Path, ending: str) -> Path:
     """The file of the name of ``path`` and an ``ending``, in the same folder; ``.`` and ``..`` go by the folders they are."""
     named = path if path.name not in ("", "..") else path.resolve()
     return named.parent / (named.name + ending)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Make ``folder`` if need be and hold it against other processes that ask for it; a killed one holds nothing.
+
+    Raises InputError where another process holds it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"cannot write {folder}: {error.strerror or error}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise InputError(f"{folder}: another process is writing into it; wait for it, or choose another name") from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_file(path: Path, content: Content, *, sync: bool = True) -> Path:

@@ -111,6 +111,9 @@ def test_split_noise_index(run_cli: Run, faces: Path, tmp_path: Path) -> None:
     assert (code, "36 images, 0 unusable" in printed) == (0, True)
     assert (tmp_path / "noisy" / "train.idx").is_file()
     assert (tmp_path / "noisy" / "train.rec.index").is_file()
+    (tmp_path / "noisy" / "train.rec.index").unlink()
+    assert run_cli("data", "index", tmp_path / "noisy")[0] == 0, "a folder, as everywhere"
+    assert (tmp_path / "noisy" / "train.rec.index").is_file()
     run_cli("data", "convert", faces, tmp_path / "tars", "--to", "webdataset", "--per-file", 10)
     code, printed, _ = run_cli("data", "index", tmp_path / "tars")
     assert (code, (tmp_path / "tars" / "000000-000003.tar.index").is_file()) == (0, True)

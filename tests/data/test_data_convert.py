@@ -145,7 +145,7 @@ def test_two_at_once_do_not_write_into_each_other(identities: Path, tmp_path: Pa
     class Nosy(Subset):
         def encoded(self, index: int) -> bytes:
             if index == 5:
-                with pytest.raises(InputError, match=r"\.x\.part: another process is converting into it"):
+                with pytest.raises(InputError, match=r"\.x\.part: another process is writing into it"):
                     convert(source, tmp_path / "x", "rec")
             return super().encoded(index)
 

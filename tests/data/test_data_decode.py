@@ -208,10 +208,10 @@ def test_unreadable_file(tmp_path: Path) -> None:
 
 
 def test_permission_error_of_the_system_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> bytes:
+    def refuse(path: str, flags: int) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("orthodrome.data.decode._without_waiting", refuse)
     with pytest.raises(InputError, match=r"a\.jpg: cannot be read: Permission denied"):
         decode_image(tmp_path / "a.jpg")
 
@@ -246,6 +246,14 @@ def test_the_switch_that_hides_truncation_is_refused(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     with pytest.raises(InputError, match="LOAD_TRUNCATED_IMAGES"):
         decode_image(encoded(Image.new("RGB", (2, 2)), "PNG"))
+
+
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    (tmp_path / "b.jpg").symlink_to("/dev/zero")
+    for name in ("a.jpg", "b.jpg"):
+        with pytest.raises(InputError, match=rf"{name}: a pipe or a device"):
+            decode_image(tmp_path / name)
 
 
 def test_bomb_is_refused_by_its_header(tmp_path: Path) -> None:

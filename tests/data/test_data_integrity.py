@@ -256,6 +256,15 @@ def test_mean_faces() -> None:
     assert (np.unique(grid[:64]), np.unique(grid[64:])) == (20, 200), "largest class first"
 
 
+def test_mean_faces_of_what_can_be_decoded(identities: Path) -> None:
+    whole = np.asarray(mean_faces(open_reader(identities)))
+    (identities / "cleo" / "9.jpg").write_text("no picture")
+    (identities / "bob" / "0.jpg").write_text("no picture")
+    spoilt = np.asarray(mean_faces(open_reader(identities)))
+    assert (spoilt[:, :128] == whole[:, :128]).all(), "cleo and ada"
+    assert not spoilt[:, 128:].any(), "nothing of bob"
+
+
 # ----------------------------------------------------------------------------------------------------------- duplicates
 
 

@@ -136,6 +136,15 @@ def test_trimming_everything_keeps_the_mean() -> None:
     np.testing.assert_allclose(angles_to_centre(opposite, trim=10), [45, 45], atol=1e-3)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_embeddings_that_are_not_finite_are_refused(value: float) -> None:
+    """NaN is not beyond any angle and not above any cosine: bad images would stay, and people in both sets be missed."""
+    broken = embeddings([[1, 0], [0, value], [0, 1]], [0, 0, 1])
+    for look in (angles_to_centre, lambda one: shared_people(one, one, 0.5)):
+        with pytest.raises(InputError, match="1 embeddings are not finite, the first of them 1;"):
+            look(broken)
+
+
 def test_clean_on_disk(identities: Path, tmp_path: Path) -> None:
     reader = open_reader(identities)
     keys = tuple(reader.sample(i).key for i in range(10))

@@ -115,6 +115,12 @@ def test_list_with_integers_blanks_and_comments(tmp_path: Path) -> None:
     assert all(reader.image(i).shape == (2, 2, 3) for i in range(4))
 
 
+def test_labels_longer_than_any_number_are_names(tmp_path: Path) -> None:
+    """Python refuses to read a number of 5,000 digits."""
+    reader = open_reader(write_list(tmp_path, f"a b.png {'9' * 5000}\nc.png 2\n"))
+    assert reader.class_names == ("2", "9" * 5000)
+
+
 def test_list_with_names(tmp_path: Path) -> None:
     path = write_list(tmp_path, "\ufeffa b.png\tMarie Curie\nc.png Ada\nsub/d.png\t7\n")
     reader = open_reader(path)

@@ -16,7 +16,7 @@ from set_files import jpeg
 
 from orthodrome.data import EncodedReader, load_cache, open_reader, read_records
 from orthodrome.data.record_idx import ENTRY, read_idx, write_idx
-from orthodrome.data.record_index import RecordFiles, index_records
+from orthodrome.data.record_index import RecordFiles, _Listed, index_records
 from orthodrome.data.recordio import MAGIC_BYTES, pack_image, pack_labels, record_bytes
 from orthodrome.types import InputError, Reader, Sample
 
@@ -95,6 +95,9 @@ def test_labels_are_made_contiguous_and_names_keep_them(make_records: Make) -> N
     assert list(reader.class_names) == ["3", "70"]
     (folder / "classes.txt").write_text("".join(f"person {i}\n" for i in range(100)))
     assert open_reader(folder).class_names == ("person 3", "person 70")
+    (folder / "classes.txt").write_bytes(b"\xff\xfe\n")
+    with pytest.raises(InputError, match=r"classes\.txt: the class names cannot be read"):
+        open_reader(folder)
     (folder / "classes.txt").write_text("only\none\n")
     with pytest.raises(InputError, match=r"classes\.txt: 2 names, but there is a label 70"):
         open_reader(folder)
@@ -208,7 +211,7 @@ def test_a_damaged_index_is_made_anew(make_records: Make, tmp_path: Path, monkey
     folder = make_records(images([0, 1]))
     open_reader(folder)
     (kept,) = (tmp_path / "cache" / "orthodrome").iterdir()
-    for content in (b"", b"x" * 40, kept.read_bytes()[:60], (2**40).to_bytes(8, "little") + b"{}"):
+    for content in (b"", b"x" * 40, b"\1\0\0\0\0\0\0\x005", kept.read_bytes()[:60], (2**40).to_bytes(8, "little") + b"{}"):
         kept.write_bytes(content)
         assert open_reader(folder).labels.tolist() == [0, 1]
 
@@ -329,6 +332,25 @@ def test_idx_that_leaves_records_out_is_reported(make_records: Make) -> None:
         (ends[1], f"the .idx lists nothing of the {ends[2] - ends[1]} bytes from here on"),
         (ends[3], f"the .idx lists nothing of the {size - ends[3]} bytes from here on"),
     ]
+
+
+def test_a_shuffled_list_keeps_no_gaps_in_memory() -> None:
+    """They would be half as many as the records, to be thrown away at the end."""
+    listed, offsets = _Listed("x"), np.random.default_rng(0).permutation(1000).astype(np.uint64) * np.uint64(100)
+    listed.follow(offsets[:500], offsets[:500] + np.uint64(100))
+    listed.follow(offsets[500:], offsets[500:] + np.uint64(100))
+    assert listed.found == []
+    assert listed.gaps(100_000) == []
+
+
+def test_an_idx_of_another_file_ends_before_memory_does(make_records: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_records(images([0, 1, 2, 3]))
+    (folder / "train.idx").write_text("".join(f"{key}\t{key * 4 + 4}\n" for key in range(20)))
+    monkeypatch.setattr("orthodrome.data.record_index.MOST_PROBLEMS", 10)
+    with pytest.raises(
+        InputError, match=r"train\.rec: more than 10 records cannot be used, the first: .*is the \.idx of another file"
+    ):
+        read_records(folder, EVERYTHING)
 
 
 def test_a_key_listed_twice(make_records: Make) -> None:

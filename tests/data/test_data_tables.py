@@ -129,6 +129,58 @@ def test_wrong_tables(tmp_path: Path) -> None:
         open_reader(whole)
 
 
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (table([1, 0], ["grace", "ada"]), r"b\.parquet: its columns or class names are not those of .*a\.parquet"),
+        (table([1, 0], column="identity"), r"b\.parquet: its columns or class names are not those"),
+        (table([1, 0]), r"b\.parquet: its columns or class names are not those"),
+    ],
+    ids=["other order of names", "other column", "no names"],
+)
+def test_files_of_different_sets_are_not_joined(tmp_path: Path, second: Any, message: str) -> None:
+    """Label 0 of one is not label 0 of the other: people would be mixed."""
+    parquet.write_table(table([0, 1], ["ada", "grace"]), tmp_path / "a.parquet")
+    parquet.write_table(second, tmp_path / "b.parquet")
+    with pytest.raises(InputError, match=message):
+        read_tables(tmp_path)
+
+
+def test_numbers_and_text_are_not_joined(tmp_path: Path) -> None:
+    """NumPy would make text of both, and a name of −1."""
+    parquet.write_table(table([0, -1]), tmp_path / "a.parquet")
+    parquet.write_table(table(["ada", "bob"]), tmp_path / "b.parquet")
+    with pytest.raises(InputError, match="labels are numbers in some files and text in others"):
+        read_tables(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [arrow.string(), arrow.int64()])
+def test_a_field_named_bytes_that_holds_none(tmp_path: Path, kind: Any) -> None:
+    """``bytes(10**12)`` would be a terabyte of zeros."""
+    value = "text" if kind == arrow.string() else 10**12
+    images = arrow.array([{"bytes": value}], arrow.struct([("bytes", kind)]))
+    parquet.write_table(arrow.table({"image": images, "label": [0]}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="expected one column of image bytes"):
+        read_tables(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("plain", ["[]", "{", '{"info": null}', '{"info": {"features": {"label": {"names": 5}}}}'])
+def test_hostile_metadata(tmp_path: Path, plain: str) -> None:
+    parquet.write_table(table([0, 1]).replace_schema_metadata({"huggingface": plain}), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"a\.parquet: its Hugging Face metadata cannot be read"):
+        read_tables(tmp_path / "a.parquet")
+
+
+def test_columns_twice_and_numbers_beyond_64_bits(tmp_path: Path) -> None:
+    twice = table([0, 1])
+    parquet.write_table(twice.append_column("label", twice["label"]), tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="expected one column of image bytes and one of labels"):
+        read_tables(tmp_path / "a.parquet")
+    parquet.write_table(table([2**63 + 5, 1], kind=arrow.uint64()), tmp_path / "b.parquet")
+    with pytest.raises(InputError, match=r"b\.parquet: .*not in range"):
+        read_tables(tmp_path / "b.parquet")
+
+
 def test_missing_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.parquet").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "pyarrow", None)

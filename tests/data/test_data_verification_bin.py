@@ -148,6 +148,10 @@ def test_arrays_of_objects_are_refused(tmp_path: Path) -> None:
         (([*IMAGES[:3], np.zeros((4, 4), np.uint8)], [True, False]), r"image 3: .*got uint8 \(4, 4\)"),
         (([*IMAGES[:3], np.zeros((4, 4, 3), np.float32)], [True, False]), r"image 3: .*got float32"),
         ((IMAGES, [True, False], 1), "expected a pickle of two lists"),
+        ((5, [True, False]), "expected a pickle of two lists"),
+        ((IMAGES, [[1], [1, 2]]), "expected one true or false for each pair"),
+        (([*IMAGES[:3], b""], [True, False]), r"image 3: expected the bytes of an image file.*got nothing"),
+        (([*IMAGES[:3], np.zeros(0, np.uint8)], [True, False]), r"image 3: .*got uint8 \(0,\)"),
         (b"no pickle", "damaged, or not a pickle"),
         (b"", "damaged, or not a pickle"),
         (pickle.dumps((IMAGES, [True, False]))[:-40], "damaged, or not a pickle"),
@@ -173,6 +177,38 @@ def test_kept_without_pickles(tmp_path: Path) -> None:
         read_verification_set(tmp_path / "wrong.npz")
     with pytest.raises(InputError, match=r"written to \.npz"):
         save_verification_set(found, tmp_path / "small.bin")
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"data": np.zeros(3, np.uint8), "offsets": np.int64(3), "same": np.ones(1, bool)},
+        {"data": np.zeros(3, np.uint8), "offsets": np.array([0, 1.5, 3]), "same": np.ones(1, bool)},
+        {"data": np.zeros((3, 1), np.uint8), "offsets": np.array([0, 1, 3]), "same": np.ones(1, bool)},
+        {"data": np.zeros(3, np.uint8), "offsets": np.array(["0", "3"]), "same": np.ones(1, bool)},
+        {"data": np.zeros(3, np.uint8), "offsets": np.array([0, 2**63, 3], np.uint64), "same": np.ones(1, bool)},
+    ],
+)
+def test_archives_of_other_shapes(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    np.savez(tmp_path / "x.npz", **arrays)
+    with pytest.raises(InputError, match=r"x\.npz: its offsets do not divide"):
+        read_verification_set(tmp_path / "x.npz")
+
+
+def test_damaged_archives_end_in_one_line(tmp_path: Path) -> None:
+    data = np.frombuffer(b"".join(IMAGES[:2]), np.uint8)
+    np.savez_compressed(tmp_path / "x.npz", data=data, offsets=np.array([0, len(IMAGES[0]), len(data)]), same=np.ones(1, bool))
+    whole, generator = (tmp_path / "x.npz").read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for at in generator.permutation(len(whole))[:150].tolist():
+        spoilt = bytearray(whole)
+        spoilt[at] ^= 0x55
+        (tmp_path / "x.npz").write_bytes(spoilt)
+        try:
+            read_verification_set(tmp_path / "x.npz")
+        except InputError:
+            refused += 1
+    assert refused > 75
 
 
 def test_images_of_another_resolution_are_refused_not_resized() -> None:

@@ -17,6 +17,7 @@ from orthodrome.evaluation import tar_at_far, verification, wilson, write_report
 from orthodrome.evaluation.completing import HARDEST, completed, hardest_pairs, roc_band
 from orthodrome.evaluation.scored import ScoredPairs, from_series
 from orthodrome.evaluation.sections import Section, render, section, sections_of
+from orthodrome.evaluation.sections.hardest import _thumbnail
 from orthodrome.evaluation.wording import signed
 from orthodrome.types import InputError, Report
 
@@ -194,6 +195,13 @@ def test_images_of_the_hardest_pairs_from_files_and_bytes_and_none(tmp_path: Pat
     assert (
         f"<td>{signed(rejected['score'])}</td><td>rejected</td><td>{rejected['ids'][0]}</td><td>{rejected['ids'][1]}</td>" in html
     )
+
+
+def test_a_face_is_shown_upright_as_the_system_saw_it() -> None:
+    file, turned = io.BytesIO(), Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (40, 20)).save(file, "JPEG", exif=turned)
+    assert Image.open(io.BytesIO(_thumbnail(file.getvalue()))).size == (20, 40)
 
 
 def test_without_ids_or_folds_there_are_no_hardest_pairs_and_no_calibration() -> None:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from orthodrome.data import read_folder
 from orthodrome.data.decode import decode_image
+from orthodrome.files import alone
 from orthodrome.pipeline.align import TEMPLATES
 from orthodrome.pipeline.align_folder import CropSettings, align_folder, realign_folder
 from orthodrome.pipeline.detect import FACE_RULES, NO_FACES, YuNet
@@ -152,6 +153,48 @@ def test_a_replaced_photograph_is_done_again(photographs: Path, tmp_path: Path) 
     photograph(photographs / "ada" / "0.png", 1, 99)
     align_folder(photographs, tmp_path / "crops", MadeUp(), workers=0)
     assert (tmp_path / "crops" / "ada" / "0.jpg").read_bytes() != before
+
+
+def test_crops_of_a_photograph_that_was_replaced_do_not_stay(photographs: Path, tmp_path: Path) -> None:
+    """They would be trained on as if they were of the new one."""
+    every = CropSettings(faces="all")
+    align_folder(photographs, tmp_path / "crops", MadeUp(), every, workers=0)
+    assert (tmp_path / "crops" / "bob" / "pair-2.jpg").exists()
+    photograph(photographs / "bob" / "pair.png", 1, 99)
+    photograph(photographs / "ada" / "0.png", 0, 98)
+    align_folder(photographs, tmp_path / "crops", MadeUp(), every, workers=0)
+    align_folder(photographs, tmp_path / "straight", MadeUp(), every, workers=0)
+    assert files_of(tmp_path / "crops") == files_of(tmp_path / "straight")
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@dataclass(frozen=True)
+class NotFinite(MadeUp):
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        faces = super().__call__(image)
+        faces[1:, 4] = np.nan
+        return faces
+
+
+def test_a_detector_that_answers_nonsense_is_a_miss(photographs: Path, tmp_path: Path) -> None:
+    result = align_folder(photographs, tmp_path / "crops", NotFinite(), workers=0)
+    assert {miss.name: miss.problem for miss in result.misses}["bob/pair.png"].endswith("not finite")
+
+
+def test_two_runs_at_once_do_not_write_into_each_other(photographs: Path, tmp_path: Path) -> None:
+    with alone(tmp_path / "crops"), pytest.raises(InputError, match="another process is writing into it"):
+        align_folder(photographs, tmp_path / "crops", MadeUp(), workers=0)
+    align_folder(photographs, tmp_path / "crops", MadeUp(), workers=0)
+
+
+def test_into_the_working_folder(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "crops").mkdir()
+    monkeypatch.chdir(tmp_path / "crops")
+    result = align_folder(photographs, Path("."), MadeUp(), workers=0)
+    assert result.montage == tmp_path / "crops.montage.png"
 
 
 def test_a_torn_last_line_is_done_again_and_a_damaged_one_is_refused(photographs: Path, tmp_path: Path) -> None:

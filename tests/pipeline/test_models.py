@@ -11,7 +11,7 @@ from typing import BinaryIO
 import pytest
 
 from orthodrome.pipeline import models
-from orthodrome.pipeline.models import WEIGHTS, Weights, cache_folder, find_weights
+from orthodrome.pipeline.models import WEIGHTS, Weights, find_weights, models_folder
 from orthodrome.registry import Registry
 from orthodrome.types import InputError
 
@@ -39,7 +39,7 @@ def test_downloaded_once_then_taken_from_the_cache(store: Path) -> None:
         return io.BytesIO(CONTENT)
 
     assert find_weights("net", fetch=fetch).read_bytes() == CONTENT
-    assert find_weights("net", fetch=no_network) == store / "net.onnx" == cache_folder() / "net.onnx"
+    assert find_weights("net", fetch=no_network) == store / "net.onnx" == models_folder() / "net.onnx"
     assert asked == ["https://example.org/net.onnx"]
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from orthodrome.data import open_reader
 from orthodrome.evaluation import PROTOCOLS
+from orthodrome.evaluation.outcome import Outcome
 from orthodrome.pipeline import (
     OnnxModel,
     ProtocolData,
@@ -28,7 +29,7 @@ from orthodrome.pipeline import (
 from orthodrome.pipeline.audit import audited
 from orthodrome.pipeline.megaface_features import read_feature, read_features, write_feature
 from orthodrome.pipeline.opening import open_model
-from orthodrome.types import EmbeddingSet, InputError, Preprocessing
+from orthodrome.types import EmbeddingSet, InputError, Preprocessing, Report
 
 
 def field(number: int, content: bytes | int | str) -> bytes:
@@ -270,6 +271,16 @@ def test_overlap_audit_in_the_report(tmp_path: Path, small_faces: Path, small_pa
     found = audited(result, test, tmp_path / "train.npz")
     assert found.to_report().metrics["overlap"]["pairs"][0]["score"] == pytest.approx(1)
     assert "overlap" in found.summary()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_overlap_audit_takes_the_strictest_threshold_in_any_order(tmp_path: Path, order: int) -> None:
+    """IJB lists FARs from the smallest, LFW from the largest: at the loosest nearly everybody would be found."""
+    people = EmbeddingSet(np.eye(3, dtype=np.float32), np.arange(3), ("a/0", "b/0", "c/0"))
+    save_embeddings(people, tmp_path / "train.npz")
+    rows = [{"threshold": 0.9}, {"threshold": -1.0}][::order]
+    found = audited(Outcome(Report("x", "x", {"tar_at_far": rows})), people, tmp_path / "train.npz")
+    assert "score at or above 0.9000" in found.to_report().metrics["overlap"]["text"]
 
 
 def test_reference_model_on_lfw(shared_folder: Path, tmp_path: Path) -> None:

@@ -32,10 +32,9 @@ def angles_to_centre(embeddings: EmbeddingSet, rounds: int = 3, trim: float = 75
     takes the dominant of K learned sub-centres; means of embeddings need no such training.)
 
     Raises:
-        InputError: an embedding has no label.
+        InputError: an embedding has no label, or is not finite.
     """
-    if (embeddings.labels < 0).any():
-        raise InputError("the embeddings have no labels; embed a set of identities: orthodrome embed MODEL SET -o set.npz")
+    _check(embeddings)
     units, labels = unit_rows(embeddings.vectors), embeddings.labels
     centres = class_centres(units, labels)
     for _ in range(rounds - 1):
@@ -58,7 +57,7 @@ def shared_people(first: EmbeddingSet, second: EmbeddingSet, threshold: float) -
     """Pairs of people of two sets whose centres have a cosine of at least ``threshold``, most similar first.
 
     Raises:
-        InputError: dimensions differ, embeddings have no labels, or the threshold is no cosine.
+        InputError: dimensions differ, embeddings have no labels or are not finite, or the threshold is no cosine.
     """
     if first.vectors.shape[1] != second.vectors.shape[1]:
         raise InputError(
@@ -82,10 +81,20 @@ def _above(cosines: np.ndarray, threshold: float, start: int) -> Iterator[tuple[
 
 def _people(embeddings: EmbeddingSet) -> tuple[np.ndarray, list[str]]:
     """Centres (C, D) of the people of a set, and the id of the first image of each."""
-    if (embeddings.labels < 0).any():
-        raise InputError("the embeddings have no labels; embed a set of identities: orthodrome embed MODEL SET -o set.npz")
+    _check(embeddings)
     _, first, labels = np.unique(embeddings.labels, return_index=True, return_inverse=True)
     return class_centres(unit_rows(embeddings.vectors), labels), [embeddings.ids[i] for i in first.tolist()]
+
+
+def _check(embeddings: EmbeddingSet) -> None:
+    """A number that is not finite would compare as neither near nor far, for its whole person."""
+    if (embeddings.labels < 0).any():
+        raise InputError("the embeddings have no labels; embed a set of identities: orthodrome embed MODEL SET -o set.npz")
+    broken = np.flatnonzero(~np.isfinite(embeddings.vectors).all(axis=1))
+    if broken.size:
+        raise InputError(
+            f"{broken.size} embeddings are not finite, the first of them {embeddings.ids[broken[0]]}; embed the set again"
+        )
 
 
 def _degrees(units: np.ndarray, centres: np.ndarray) -> np.ndarray:

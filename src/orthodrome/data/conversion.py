@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +18,7 @@ from orthodrome.data.decode import Size, printable
 from orthodrome.data.parallel import map_in_processes
 from orthodrome.data.protocol import ImageReader
 from orthodrome.data.writers import WRITERS, Writer
-from orthodrome.files import write_file, write_together
+from orthodrome.files import alone, write_file, write_together
 from orthodrome.types import InputError
 
 JOURNAL = "conversion.json"
@@ -84,8 +81,7 @@ def convert(
     part = target.with_name(f".{target.name}.part")
     journal = _Journal(part / JOURNAL, _fingerprint(reader, form, encoding, per_file))
     try:
-        part.mkdir(parents=True, exist_ok=True)
-        with _alone(part):
+        with alone(part):
             _refuse_existing(target)  # of another process, meanwhile
             start = journal.read()
             journal.write(start)
@@ -106,21 +102,6 @@ def convert(
 def _refuse_existing(target: Path) -> None:
     if target.exists():
         raise InputError(f"{printable(target)} is there already; remove it or choose another name")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` against other processes; a killed one holds nothing. Raises InputError where another one holds it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise InputError(
-            f"{printable(folder)}: another process is converting into it; wait for it, or choose another name"
-        ) from None
-    finally:
-        os.close(descriptor)
 
 
 def _copy(

@@ -13,6 +13,8 @@ What is done to each kind of file
 from __future__ import annotations
 
 import io
+import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,13 +77,20 @@ def printable(path: str | Path) -> str:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The bytes of a file. Raises InputError naming it where it is missing or cannot be read."""
+    """The bytes of a file. Raises InputError naming it where it is missing, cannot be read, or is a pipe or a device, which may not end."""
     try:
-        return Path(path).read_bytes()
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"{printable(path)}: a pipe or a device; expected a file")
+            return file.read()
     except FileNotFoundError:
         raise InputError(f"{printable(path)}: no such file") from None
     except OSError as error:
         raise InputError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe would wait for somebody to write into it
 
 
 def _describe(source: bytes | str | Path) -> str:

@@ -138,12 +138,17 @@ def names_of(numbers: np.ndarray, folder: Path) -> Sequence[str]:
     """Names of the classes with these ``numbers`` in the files of ``folder``: from its ``classes.txt``, else the numbers.
 
     Raises:
-        InputError: the file has fewer lines than there are classes.
+        InputError: the file cannot be read as text, or has fewer lines than there are classes.
     """
     path = class_names_file(folder)
     if not path.is_file():
         return NumberNames(numbers)
-    names = path.read_text(encoding="utf-8").split("\n")
+    try:
+        names = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{printable(path)}: the class names cannot be read: {getattr(error, 'strerror', None) or error}"
+        ) from None
     names = names[:-1] if names[-1] == "" else names
     if len(numbers) and int(numbers[-1]) >= len(names):
         raise InputError(

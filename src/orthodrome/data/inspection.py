@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -154,15 +156,24 @@ def find_duplicates(reader: ImageReader, positions: np.ndarray, images: list[Ima
 
 
 def mean_faces(reader: ImageReader, people: int = 48, columns: int = 12) -> Image.Image:
-    """A grid of the mean images of the people with most images, 64×64 each, of up to 50 images: sharp where the crops are aligned alike."""
+    """A grid of the mean images of the people with most images, 64×64 each, of up to 50 images that decode: sharp where the crops are
+    aligned alike."""
     order = np.argsort(-class_counts(reader), kind="stable")[:people]
     rows = -(-len(order) // columns)
     grid = np.zeros((rows * _TILE, min(columns, len(order)) * _TILE, 3), np.uint8)
     for place, label in enumerate(order.tolist()):
-        images = [reader.image(int(i), (_TILE, _TILE)) for i in np.flatnonzero(reader.labels == label)[:_MOST_OF_A_MEAN]]
+        images = list(islice(_decoded(reader, np.flatnonzero(reader.labels == label)), _MOST_OF_A_MEAN))
         row, column = divmod(place, columns)
-        grid[row * _TILE : (row + 1) * _TILE, column * _TILE : (column + 1) * _TILE] = np.mean(images, axis=0)
+        if images:
+            grid[row * _TILE : (row + 1) * _TILE, column * _TILE : (column + 1) * _TILE] = np.mean(images, axis=0)
     return Image.fromarray(grid)
+
+
+def _decoded(reader: ImageReader, indices: np.ndarray) -> Iterator[np.ndarray]:
+    """Those that can be; `inspect` tells which cannot."""
+    for index in indices.tolist():
+        with suppress(InputError):
+            yield reader.image(index, (_TILE, _TILE))
 
 
 def _duplicate(reader: ImageReader, first: int, second: int, difference: float) -> Duplicate:

@@ -17,6 +17,7 @@ from orthodrome.data.problems import BUDGET, Problem, quarantine_file, write_qua
 from orthodrome.data.protocol import ImageReader
 from orthodrome.data.readers import open_reader, open_whole
 from orthodrome.data.record_index import RecordFiles, build_idx, index_records
+from orthodrome.data.records import record_file
 from orthodrome.data.shards import index_shards, shard_paths, shard_sidecar
 from orthodrome.data.sidecar import keep_beside
 from orthodrome.data.split import Subset, split_identities
@@ -125,8 +126,8 @@ def index_set(path: Path, progress: Progress | None = None) -> tuple[Path, int, 
 
     Returns where it is, of how many images, and what cannot be used.
     """
-    if path.suffix == ".rec":
-        return _index_records(RecordFiles(path), progress)
+    if path.suffix == ".rec" or (path.is_dir() and next(path.glob("*.rec"), None)):
+        return _index_records(RecordFiles(record_file(path)), progress)
     shards = shard_paths(path)
     made = index_shards(shards, progress)
     keep_beside(shard_sidecar(shards), shards, made)

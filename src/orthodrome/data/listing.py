@@ -12,7 +12,7 @@ from orthodrome.data.decode import printable
 from orthodrome.data.files import FileReader
 from orthodrome.types import InputError
 
-_INTEGER = re.compile(r"[+-]?[0-9]+")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")  # longer ones are names
 
 
 def read_list(path: str | Path) -> FileReader:
@@ -20,7 +20,7 @@ def read_list(path: str | Path) -> FileReader:
 
     The label is the last field, so the path may hold blanks; with a tab the label may hold blanks too.
     Relative paths start at the folder of the list file. Blank lines and lines that begin with ``#`` are
-    skipped. If every label is an integer, classes are ordered by value (007 is 7), otherwise by name; either
+    skipped. If every label is an integer of up to 18 digits, classes are ordered by value (007 is 7), otherwise by name; either
     way labels become ``0 … C−1`` and ``class_names`` keeps what the file says.
 
     Raises:

@@ -6,6 +6,7 @@ which are off by one beyond 2²⁴ = 16,777,216; they are recognised by having n
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from orthodrome.data.sidecar import Sidecar
 from orthodrome.types import InputError
 
 Progress = Callable[[int, int], None]
+
+MOST_PROBLEMS = 1_000_000
+"""With more, the ``.idx`` is of another file; a list of them would take gigabytes."""
 
 _CHUNK = 65_536
 
@@ -58,7 +62,7 @@ def index_records(files: RecordFiles, progress: Progress | None = None) -> Sidec
     Problems found on the way are listed in ``meta["problems"]``; the items they are about are not among the N.
 
     Raises:
-        InputError: the file is empty or a line of the ``.idx`` cannot be read.
+        InputError: the file is empty, a line of the ``.idx`` cannot be read, or more than `MOST_PROBLEMS` records cannot be used.
     """
     name, size = printable(files.records), files.records.stat().st_size
     if size < RECORD_HEADER.size:
@@ -72,6 +76,8 @@ def index_records(files: RecordFiles, progress: Progress | None = None) -> Sidec
         chunk = entries[first : first + _CHUNK]
         labels[first : first + _CHUNK], ends, reasons = headers.labels(chunk["offset"])
         problems += [Problem(name, str(chunk["key"][i]), int(chunk["offset"][i]), reason) for i, reason in reasons]
+        if len(problems) > MOST_PROBLEMS:
+            raise InputError(f"{name}: more than {MOST_PROBLEMS:,} records cannot be used, the first: {problems[0]}")
         listed.follow(chunk["offset"], ends)
         if progress:
             progress(first + len(chunk), len(entries))
@@ -115,14 +121,14 @@ def read_classes(path: Path) -> int | None:
 
 
 def _scanned(path: Path, problems: list[Problem]) -> np.ndarray:
-    offsets = []
+    offsets = array("Q")
     for position, (offset, reason) in enumerate(scan_offsets(path)):
         if reason is None:
             offsets.append(offset)
         else:
             problems.append(Problem(printable(path), f"#{position}", offset, reason))
     entries = np.empty(len(offsets), ENTRY)
-    entries["offset"], entries["key"] = offsets, np.arange(len(offsets))
+    entries["offset"], entries["key"] = np.frombuffer(offsets, np.uint64), np.arange(len(offsets))
     return entries
 
 
@@ -150,6 +156,9 @@ class _Listed:
         expected = np.concatenate([np.array([self.expected], np.uint64), ends[:-1]])
         self.expected = int(ends[-1])
         self.is_ordered &= bool((offsets >= expected).all())
+        if not self.is_ordered:
+            self.found.clear()  # they would be as many as the records
+            return
         for i in np.flatnonzero((expected > 0) & (offsets > expected)).tolist():
             missing = int(offsets[i] - expected[i])
             self.found.append(

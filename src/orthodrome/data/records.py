@@ -49,7 +49,7 @@ def read_records(path: str | Path, budget: float = BUDGET, progress: Progress | 
     Raises:
         InputError: no record file, or several; more than the share ``budget`` of the records cannot be used.
     """
-    files = RecordFiles(_record_file(Path(path)))
+    files = RecordFiles(record_file(Path(path)))
     index = load_or_make(files.sidecar, files.present(), lambda: index_records(files, progress))
     arrays, problems = index.arrays, tuple(Problem(**problem) for problem in index.meta["problems"])
     check_budget(problems, len(arrays["labels"]) + len(problems), budget, printable(files.records))
@@ -57,7 +57,8 @@ def read_records(path: str | Path, budget: float = BUDGET, progress: Progress | 
     return EncodedReader(store, arrays["labels"], names_of(arrays["numbers"], files.records.parent), problems)
 
 
-def _record_file(path: Path) -> Path:
+def record_file(path: Path) -> Path:
+    """The ``.rec`` itself, or the only one in a folder; raises InputError where there are none or several."""
     if not path.is_dir():
         return path
     found = sorted(path.glob("*.rec"))

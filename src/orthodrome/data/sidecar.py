@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from orthodrome.data.decode import printable
-from orthodrome.files import write_file
+from orthodrome.files import cache_folder, write_file
 from orthodrome.types import InputError
 
 _VERSION = 1
@@ -92,9 +92,8 @@ def _fingerprint(files: Sequence[Path]) -> list[Any]:
 
 
 def _cached(beside: Path) -> Path:
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = hashlib.sha256(os.fsencode(beside.resolve())).hexdigest()[:16]
-    return root / "orthodrome" / f"{name}-{printable(beside.name)}"
+    return cache_folder() / f"{name}-{printable(beside.name)}"
 
 
 def _serialize(sidecar: Sidecar, fingerprint: list[Any]) -> bytes:
@@ -118,5 +117,5 @@ def _load(path: Path, fingerprint: list[Any]) -> Sidecar | None:
             for name, entry in header.items()
         }
         return Sidecar(arrays, json.loads(plain["meta"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None

@@ -115,6 +115,10 @@ def read_tables(path: str | Path, budget: float = BUDGET, progress: Progress | N
     groups, counts, labels = [], [], []
     for number, file in enumerate(paths):
         opened = _open(file)
+        if _columns(opened.schema, file) != columns:
+            raise InputError(
+                f"{printable(file)}: its columns or class names are not those of {printable(paths[0])}; give one set"
+            )
         for group in range(opened.groups):
             column = _label_column(opened.read(group, [columns.label]), columns, file)
             groups.append((number, group))
@@ -122,7 +126,7 @@ def read_tables(path: str | Path, budget: float = BUDGET, progress: Progress | N
             labels.append(column)
         if progress:
             progress(number + 1, len(paths))
-    given = np.concatenate(labels) if labels else np.empty(0, np.int64)
+    given = _joined(labels, paths[0])
     rows, problems = _usable(given, columns, paths[0])
     check_budget(problems, len(given), budget, printable(path))
     files = [TableFile(file, columns.image) for file in paths]
@@ -144,16 +148,33 @@ def table_paths(path: Path) -> list[Path]:
 
 def find_columns(path: Path) -> Columns:
     """Which columns hold images and labels. Raises InputError naming the columns there are."""
+    return _columns(_open(path).schema, path)
+
+
+def _columns(schema: Any, path: Path) -> Columns:
     arrow = require_pyarrow()
-    schema = _open(path).schema
     images = [field.name for field in schema if _is_image(arrow, field.type)]
-    labels = [name for name in LABEL_COLUMNS if name in schema.names and name not in images]
+    labels = [name for name in LABEL_COLUMNS if schema.names.count(name) == 1 and name not in images]
     if len(images) != 1 or not labels:
         wanted = f"one column of image bytes and one of labels, named {', '.join(LABEL_COLUMNS[:3])}, …"
         raise InputError(f"{printable(path)}: expected {wanted}; it has {', '.join(f'{f.name} ({f.type})' for f in schema)}")
-    features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    names = features.get(labels[0], {}).get("names")
-    return Columns(images[0], labels[0], tuple(names) if names else None)
+    return Columns(images[0], labels[0], _class_names(schema, labels[0], path))
+
+
+def _class_names(schema: Any, label: str, path: Path) -> tuple[str, ...] | None:
+    """Those of a Hugging Face ``ClassLabel``; None where the column is none."""
+    plain = (schema.metadata or {}).get(b"huggingface")
+    if plain is None:
+        return None
+    try:
+        names = json.loads(plain)["info"]["features"][label].get("names")
+        return tuple(map(str, names)) if names else None
+    except KeyError:
+        return None
+    except (ValueError, TypeError, AttributeError):
+        raise InputError(
+            f"{printable(path)}: its Hugging Face metadata cannot be read; remove it, or write the file anew"
+        ) from None
 
 
 def image_bytes(column: Any) -> Any:
@@ -173,7 +194,7 @@ def require_pyarrow() -> Any:
 
 def _is_image(arrow: Any, kind: Any) -> bool:
     if arrow.types.is_struct(kind):
-        return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
+        return any(kind.field(i).name == "bytes" and _is_image(arrow, kind.field(i).type) for i in range(kind.num_fields))
     return arrow.types.is_binary(kind) or arrow.types.is_large_binary(kind)
 
 
@@ -232,10 +253,18 @@ def _label_column(table: Any, columns: Columns, path: Path) -> np.ndarray:
     arrow = require_pyarrow()
     column = table.column(columns.label)
     if arrow.types.is_integer(column.type):
-        return column.cast(arrow.int64()).fill_null(-1).to_numpy().astype(np.int64)
+        with _readable(path):
+            return column.cast(arrow.int64()).fill_null(-1).to_numpy().astype(np.int64)
     if arrow.types.is_string(column.type) or arrow.types.is_large_string(column.type) or arrow.types.is_dictionary(column.type):
         return np.array([value or "" for value in column.cast(arrow.string()).to_pylist()], dtype=np.str_)
     raise InputError(f"{printable(path)}: column {columns.label!r} has type {column.type}; labels are whole numbers or text")
+
+
+def _joined(labels: list[np.ndarray], path: Path) -> np.ndarray:
+    """The labels of all groups, numbers or text."""
+    if len({column.dtype.kind for column in labels}) > 1:
+        raise InputError(f"{printable(path.parent)}: labels are numbers in some files and text in others; give one set")
+    return np.concatenate(labels) if labels else np.empty(0, np.int64)
 
 
 def _usable(given: np.ndarray, columns: Columns, path: Path) -> tuple[np.ndarray, tuple[Problem, ...]]:

@@ -47,7 +47,7 @@ def read_verification_set(path: str | Path) -> VerificationSet:
     if zipfile.is_zipfile(path):
         return _read_npz(Path(path))
     content = load_plain(path)
-    if not isinstance(content, list) or len(content) != 2:
+    if not isinstance(content, list) or len(content) != 2 or not isinstance(content[0], list | np.ndarray):
         raise InputError(f"{printable(path)}: expected a pickle of two lists, images and whether pairs are the same")
     images = tuple(_image(item, f"{printable(path)}: image {number}") for number, item in enumerate(content[0]))
     return _checked(images, content[1], str(path))
@@ -73,17 +73,21 @@ def _read_npz(path: Path) -> VerificationSet:
     try:
         with np.load(path, allow_pickle=False) as stored:
             data, offsets, same = (stored[name] for name in ("data", "offsets", "same"))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged archive meets any error: BadZipFile, zlib.error, NotImplementedError, …
         raise InputError(f"{path}: cannot be read as a verification set (data, offsets, same): {error}") from None
-    whole = data.dtype == np.uint8 and len(offsets) > 0 and offsets[0] == 0 and offsets[-1] == data.size
-    if not whole or np.any(np.diff(offsets) <= 0):
+    shaped = data.dtype == np.uint8 and data.ndim == 1 and offsets.dtype.kind in "iu" and offsets.ndim == 1 and len(offsets) > 0
+    whole = shaped and offsets[0] == 0 and offsets[-1] == data.size and (offsets[1:] > offsets[:-1]).all()
+    if not whole:
         raise InputError(f"{path}: its offsets do not divide its data into images")
     images = tuple(data[start:end].tobytes() for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True))
     return _checked(images, same, str(path))
 
 
 def _checked(images: tuple[ImageSource, ...], same: Any, source: str) -> VerificationSet:
-    flags = np.asarray(same)
+    try:
+        flags = np.asarray(same)
+    except (ValueError, OverflowError):  # lists in it
+        raise InputError(f"{source}: expected one true or false for each pair") from None
     if not images:
         raise InputError(f"{source}: no images in it")
     if flags.ndim != 1 or flags.dtype.kind not in "bui" or not np.isin(flags, (0, 1)).all():
@@ -94,14 +98,20 @@ def _checked(images: tuple[ImageSource, ...], same: Any, source: str) -> Verific
 
 
 def _image(item: Any, where: str) -> ImageSource:
-    if isinstance(item, bytes | bytearray):
+    if isinstance(item, bytes | bytearray) and item:
         return bytes(item)
-    if isinstance(item, np.ndarray) and item.dtype == np.uint8:
+    if isinstance(item, np.ndarray) and item.dtype == np.uint8 and item.size:
         if item.ndim == 1:
             return item.tobytes()
         if item.ndim == 3 and item.shape[2] == 3:
             return item
-    kind = f"{item.dtype} {item.shape}" if isinstance(item, np.ndarray) else type(item).__name__
+    kind = (
+        "nothing"
+        if isinstance(item, bytes | bytearray)
+        else f"{item.dtype} {item.shape}"
+        if isinstance(item, np.ndarray)
+        else type(item).__name__
+    )
     raise InputError(f"{where}: expected the bytes of an image file or uint8 pixels (H, W, 3); got {kind}")
 
 

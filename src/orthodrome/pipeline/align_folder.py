@@ -1,7 +1,7 @@
 """A folder of photographs to a folder of aligned crops of the same tree: in processes, resumable, with every miss on record.
 
 A photograph is finished when its line is in ``landmarks.jsonl`` of the target; its crops are written before, each whole. Started again, a
-run does what is not finished, what has no crop, and what has changed.
+run does what is not finished, what has no crop, and what has changed in size. Crops of a photograph that is gone stay.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, Protocol
 
 from orthodrome.data.decode import printable
 from orthodrome.data.parallel import available_processors, map_in_processes
-from orthodrome.files import beside, write_file
+from orthodrome.files import alone, beside, write_file
 from orthodrome.pipeline.align import create_aligner
 from orthodrome.pipeline.align_photograph import CropSettings, PhotographAligner, Task
-from orthodrome.pipeline.align_target import LANDMARK_FILE, check_apart, open_target, tasks_of
+from orthodrome.pipeline.align_target import LANDMARK_FILE, check_apart, open_target, remove_other_crops, tasks_of
 from orthodrome.pipeline.landmarks import Landmarks, Photograph, append, appending, read_landmarks, write_landmarks
 from orthodrome.pipeline.montage import write_montage
 from orthodrome.pipeline.opencv import opencv
@@ -137,12 +137,27 @@ def _run(
     check_apart(source, target)
     found = find_photographs(source)
     stems = crop_stems(tuple(found))
+    with alone(target):
+        return _align(source, target, found, stems, faces, settings, workers, progress)
+
+
+def _align(
+    source: Path,
+    target: Path,
+    found: Mapping[str, int],
+    stems: Mapping[str, str],
+    faces: _FaceSource,
+    settings: CropSettings,
+    workers: int | None,
+    progress: Progress | None,
+) -> Alignment:
     before = open_target(target, {"detector": dict(faces.described), **settings.to_json()})
     tasks, finished = tasks_of(found, stems, before.photographs, faces.known, target)
     do = PhotographAligner(source, target, faces.detector, create_aligner(settings.template, settings.size), settings)
     done = dict(before.photographs)
     with appending(target / LANDMARK_FILE) as file:
         for number, photograph in enumerate(_each(do, tasks, workers), start=len(finished) + 1):
+            remove_other_crops(target, done.get(photograph.name), photograph)  # before its line: a killed run does it again
             append(file, photograph)
             done[photograph.name] = photograph
             if progress:

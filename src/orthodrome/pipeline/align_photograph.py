@@ -78,6 +78,8 @@ class PhotographAligner:
         image = decode_image(self.source / task.name)
         size = (image.shape[0], image.shape[1])
         faces = self._faces(image, task.known).astype(np.float64).round(3)  # as the landmark file keeps them
+        if not np.isfinite(faces).all():
+            raise InputError("the detector answers with numbers that are not finite")
         if not len(faces):
             return Photograph(task.name, task.bytes, size, problem=NO_FACE), {}
         chosen = faces[FACE_RULES.get(self.settings.faces)(faces, size)]

@@ -86,6 +86,12 @@ def tasks_of(
     return tasks, finished
 
 
+def remove_other_crops(target: Path, before: Photograph | None, now: Photograph) -> None:
+    """Remove crops of what a photograph was before it was replaced: of faces that are no longer in it."""
+    for crop in (before.crops.keys() if before else set()) - now.crops.keys():
+        (target / crop).unlink(missing_ok=True)
+
+
 def _file_size(path: Path) -> int | None:
     try:
         return path.stat().st_size

@@ -21,8 +21,8 @@ def audited(result: Result, test: EmbeddingSet, training: Path) -> Result:
     """
     report = result.to_report()
     if holds_embeddings(training):
-        rows = report.metrics.get("tar_at_far") or [{"threshold": None}]
-        found = overlap_by_embedding(load_embeddings(training), test, rows[-1]["threshold"])
+        strictest = max((row["threshold"] for row in report.metrics.get("tar_at_far") or ()), default=None)
+        found = overlap_by_embedding(load_embeddings(training), test, strictest)
     else:
         names = open_reader(training).class_names if training.is_dir() else text_lines(training, "list of training people")
         found = overlap_by_name(names, people_of(test))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from orthodrome.data.decode import printable
-from orthodrome.files import write_file
+from orthodrome.files import cache_folder, write_file
 from orthodrome.registry import Registry
 from orthodrome.types import InputError
 
@@ -61,16 +60,15 @@ def find_weights(name: str, given: Path | None = None, fetch: Open | None = None
         if not given.is_file():
             raise InputError(f"{printable(given)}: no such file; expected the weights of {name} ({row.file})")
         return given
-    cached = cache_folder() / row.file
+    cached = models_folder() / row.file
     if cached.is_file() and file_sha256(cached) == row.sha256:
         return cached
     return write_file(cached, partial(_download, name, row, fetch or _open))
 
 
-def cache_folder() -> Path:
-    """``orthodrome/models`` in ``$XDG_CACHE_HOME``, by default ``~/.cache``."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "orthodrome" / "models"
+def models_folder() -> Path:
+    """``models`` in `orthodrome.files.cache_folder`."""
+    return cache_folder() / "models"
 
 
 def file_sha256(path: Path) -> str:

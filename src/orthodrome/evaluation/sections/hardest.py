@@ -72,12 +72,12 @@ def _face(identifier: str, source: bytes | str | Path | None) -> str:
 
 
 def _thumbnail(source: bytes | str | Path) -> bytes:
-    """A small JPEG; empty where the image cannot be read, for a report must not fail for one picture."""
-    from PIL import Image
+    """A small JPEG, upright as the system saw it; empty where the image cannot be read, for a report must not fail for one picture."""
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            small = image.convert("RGB")
+            small = ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, Image.DecompressionBombError):
         return b""
     small.thumbnail((_SIDE, _SIDE))
