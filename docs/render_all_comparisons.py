@@ -22,7 +22,8 @@ def table() -> str:
         share = "–"
         if row["share_of_product"]:
             share = f"{float(row['share_of_product']):.2f} ({float(row['share_min']):.2f}–{float(row['share_max']):.2f})"
-        cells = (name, f"{int(row['comparisons']):,}", row["million_per_second"], share, f"{row['mib']} MiB" if row["mib"] else "not measured")
+        memory = f"{row['mib']} MiB" if row["mib"] else "not measured"
+        cells = (name, f"{int(row['comparisons']):,}", row["million_per_second"], share, memory)
         lines.append("| " + " | ".join(cells) + " |")
     sources = dict.fromkeys(f"{row['machine']}, commit {row['commit']}" for row in latest.values())
     note = "`python benchmarks/compare_all.py`: ways and product in turn, medians, 512 dimensions; memory beside the embeddings. "
