@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,3 +74,29 @@ def test_errors_of_the_content_itself_pass_through(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         files.write_file(tmp_path / "x", broken)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_held_by_one_process_and_not_by_what_it_forks(tmp_path: Path) -> None:
+    """A worker that outlives its killed parent for a while must not keep the next run out."""
+    with (
+        files.alone(tmp_path / "x"),
+        pytest.raises(InputError, match="another process is writing into it"),
+        files.alone(tmp_path / "x"),
+    ):
+        pass
+    reading, writing = os.pipe()
+    with files.alone(tmp_path / "x"):
+        if (worker := os.fork()) == 0:
+            os.write(writing, b"forked")
+            time.sleep(30)
+            os._exit(0)
+        os.read(reading, 6)
+    try:
+        with files.alone(tmp_path / "x"):  # while the worker is still there
+            assert os.waitpid(worker, os.WNOHANG) == (0, 0)
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"), files.alone(tmp_path / "file"):
+        pass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +34,8 @@ def beside(path: Path, ending: str) -> Path:
 def alone(folder: Path) -> Iterator[None]:
     """Make ``folder`` if need be and hold it against other processes that ask for it; a killed one holds nothing.
 
+    Systems without flock (Windows) hold nothing.
+
     Raises InputError where another process holds it, or it cannot be made.
     """
     try:
@@ -43,14 +44,38 @@ def alone(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"cannot write {folder}: {error.strerror or error}") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(descriptor)
     except BlockingIOError:
         os.close(descriptor)
         raise InputError(f"{folder}: another process is writing into it; wait for it, or choose another name") from None
+    _HELD.add(descriptor)
     try:
         yield
     finally:
-        os.close(descriptor)
+        if descriptor in _HELD:  # not in a forked process
+            _HELD.discard(descriptor)
+            os.close(descriptor)
+
+
+_HELD: set[int] = set()
+
+
+def _flock(descriptor: int) -> None:
+    try:
+        import fcntl
+    except ImportError:
+        return
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _let_go() -> None:
+    """A forked worker would hold the folder on, for the seconds until it notices that its parent was killed."""
+    while _HELD:
+        os.close(_HELD.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def write_file(path: Path, content: Content, *, sync: bool = True) -> Path:
