@@ -44,7 +44,7 @@ def alone(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"cannot write {folder}: {error.strerror or error}") from error
     try:
-        _flock(descriptor)
+        _flock(descriptor, hold=True)
     except BlockingIOError:
         os.close(descriptor)
         raise InputError(f"{folder}: another process is writing into it; wait for it, or choose another name") from None
@@ -54,18 +54,19 @@ def alone(folder: Path) -> Iterator[None]:
     finally:
         if descriptor in _HELD:  # not in a forked process
             _HELD.discard(descriptor)
+            _flock(descriptor, hold=False)  # also for a worker that is just being forked
             os.close(descriptor)
 
 
 _HELD: set[int] = set()
 
 
-def _flock(descriptor: int) -> None:
+def _flock(descriptor: int, *, hold: bool) -> None:
     try:
         import fcntl
     except ImportError:
         return
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if hold else fcntl.LOCK_UN)
 
 
 def _let_go() -> None:
