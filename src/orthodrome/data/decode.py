@@ -90,7 +90,7 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe would wait for somebody to write into it
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for somebody to write into it
 
 
 def _describe(source: bytes | str | Path) -> str:
