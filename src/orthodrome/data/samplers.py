@@ -99,7 +99,7 @@ class _DrawnByPerson(_Drawn):
         super().__post_init__()
 
     @property
-    def num_samples(self) -> int:  # type: ignore[override]
+    def num_samples(self) -> int:  # type: ignore[override]  # follows from the labels here, a field elsewhere
         """Images of the set."""
         return len(self.labels)
 
@@ -157,7 +157,7 @@ class PKSampler(_DrawnByPerson):
             raise InputError(f"people must be at most the {identities} identities of the set; got {self.people}")
 
     @property
-    def batch_size(self) -> int:  # type: ignore[override]
+    def batch_size(self) -> int:  # type: ignore[override]  # follows from people and images here, a field elsewhere
         """``people · images_per_person``"""
         return self.people * self.images_per_person
 

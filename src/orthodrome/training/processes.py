@@ -107,7 +107,7 @@ class Alone:
 class Several:
     """The processes of torch.distributed's default group, which exists.
 
-    They agree in a group of their own, through main memory and with `PATIENCE`.
+    They agree in a group of their own, through main memory and with `PATIENCE`. What each method promises stands in `Team`.
     """
 
     def __init__(self, local_rank: int, local_size: int) -> None:
