@@ -14,8 +14,8 @@ from orthodrome.training.recipe import Recipe
 PROTOCOL = 1
 """Changed when cells are judged in another way, so that old rows are not taken for new ones."""
 
-SAME_RESULT = ("name", "checkpoint_every", "log", "device", "evaluation.every", "data.workers", "data.cache")
-"""Keys of a recipe that change no result."""
+SAME_RESULT = ("name", "checkpoint_every", "log", "device", "compile", "evaluation.every", "data.workers", "data.cache")
+"""Keys of a recipe that change no result beyond rounding."""
 
 LATER: Mapping[str, Any] = {"head.sharded": True, "sync_batch_norm": False}
 """Keys that recipes or losses (``loss.key``) have got since rows were first written, with the value that is as if they were not there:

@@ -33,6 +33,7 @@ from orthodrome.files import write_file, write_together
 from orthodrome.heads import create_head
 from orthodrome.pipeline.model import MODEL_FILE, Model, create_model, parameter_count, save_model
 from orthodrome.training.checkpoint import load_checkpoint, save_checkpoint
+from orthodrome.training.compiling import compiled
 from orthodrome.training.loop import Learner, Position, fit
 from orthodrome.training.optim import create_optimizer, parameter_groups
 from orthodrome.training.precision import precision_warning
@@ -161,9 +162,10 @@ def create_learner(recipe: Recipe, reader: ImageReader, team: Team | None = None
     optimizer = create_optimizer(groups, recipe.optimizer, sampled=recipe.head.sample_rate < 1)
     model.network.train()
     head.train()
+    trained = team.everywhere(lambda: compiled(model.network, device)) if recipe.compile else model.network
     learner = Learner(
         network=model.network,
-        backbone=team.backbone(model.network, device),
+        backbone=team.backbone(trained, device),
         head=head,
         optimizer=optimizer,
         schedule=lambda step: 1.0,
