@@ -18,7 +18,9 @@ from orthodrome.study.pictures import pictures
 from orthodrome.study.plan import load_plan
 from orthodrome.study.render import pages
 from orthodrome.study.rows import PAIRS, tables
+from orthodrome.study.tuned import tuned_recipes, write_recipes
 from orthodrome.study.verdicts import CONTRADICTED, NOT_VISIBLE, SEEN, shown_order, verdict
+from orthodrome.training.recipe import load_recipe
 from orthodrome.types import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -101,13 +103,15 @@ def test_a_study_from_its_file_to_its_pages(orl: Path, smoke: Path, run_cli: Cal
     assert rows["softmax"]["unseen_images"] == str(TRAINING_PEOPLE)
     assert rows["triplet"]["unseen_images"] == "", "without classes there are no probabilities"
 
-    code, shown, _ = run_cli("study", smoke, "--render", *files, "--pages", tmp_path / "pages")
+    code, shown, _ = run_cli("study", smoke, "--render", *files, "--pages", tmp_path / "pages", "--recipes", tmp_path / "recipes")
     assert code == 0
     names = {path.name for path in (tmp_path / "pages").iterdir()}
     assert names == {
         "smoke.md", "smoke-tuning.md", "smoke-distributions.md", "smoke-main.svg", "smoke-main-similarities.svg"
     }  # fmt: skip
-    assert len(shown.splitlines()) == len(names)
+    assert len(shown.splitlines()) == len(names) + 1
+    tuned = load_recipe(tmp_path / "recipes" / "smoke" / "cosface.yaml")
+    assert str(tuned.loss.options["scale"]) in rows["cosface"]["settings"]
     page = (tmp_path / "pages" / "smoke.md").read_text()
     assert "5 cells are done, 0 are not run." in page
     assert f"{100 * float(rows['cosface']['eer']):.2f}" in page
@@ -159,6 +163,20 @@ def test_the_committed_pages_are_the_rendering_of_the_committed_rows() -> None:
         committed = (folder / name).read_text(encoding="utf-8")
         if f"Matplotlib v{mpl.__version__}," in committed:  # another version may draw the same numbers with other strokes
             assert committed == text, again
+    recipes = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "recipes" / "first").glob("*.yaml")}
+    assert recipes == tuned_recipes(found), again
+
+
+def test_recipes_that_tuning_chose_can_be_trained(tmp_path: Path) -> None:
+    found = read_found(load_plan(ROOT / "studies" / "first.yaml"), tables(ROOT / "benchmarks" / "results" / "study.csv"))
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "old.yaml").write_text("name: of an earlier rendering")
+    written = write_recipes(found, tmp_path)
+    assert {path.name for path in (tmp_path / "first").iterdir()} == {path.name for path in written} >= {"softmax.yaml"}
+    for path in written:
+        recipe = load_recipe(path)
+        cells = [cell.recipe for group in found.plan.groups for cell in found.cells(group)]
+        assert any(recipe == cell.model_copy(update={"name": f"first-{path.stem}"}) for cell in cells)
 
 
 # ------------------------------------------------------------------------------------------------------------- verdicts

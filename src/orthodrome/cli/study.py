@@ -19,8 +19,13 @@ def study(
     only: Annotated[list[str] | None, typer.Option(help="Run this group only. Repeatable.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that share the cells.", min=1)] = 1,
     threads: Annotated[int | None, typer.Option(help="Threads of each; default: the processors over the workers.", min=1)] = None,
-    render: Annotated[bool, typer.Option("--render", help="Make the pages of the rows instead of running cells.")] = False,
+    render: Annotated[
+        bool, typer.Option("--render", help="Make pages and recipes of the rows instead of running cells.")
+    ] = False,
     pages: Annotated[Path, typer.Option(help="Folder of the pages.")] = Path("docs/study"),
+    recipes: Annotated[
+        Path, typer.Option(help="Folder for the recipes that tuning has chosen, in one named as the study.")
+    ] = Path("recipes"),
 ) -> None:
     """Run the cells of a study, each once, and make pages of their results. The same command goes on after an interruption.
 
@@ -37,8 +42,10 @@ def study(
         from orthodrome.study.found import read_found
         from orthodrome.study.render import write_pages
         from orthodrome.study.rows import tables
+        from orthodrome.study.tuned import write_recipes
 
-        for path in write_pages(read_found(plan, tables(rows)), pages):
+        found = read_found(plan, tables(rows))
+        for path in (*write_pages(found, pages), *write_recipes(found, recipes)):
             show(str(path))
         return
     if data is None:
