@@ -283,6 +283,41 @@ def test_near_pairs_are_all_near_pairs(flips: list[int], bases: list[int], bits:
     assert found == expected
 
 
+def near_by_brute_force(hashes: np.ndarray, bits: int) -> set[tuple[int, int]]:
+    different = hashes[:, None] ^ hashes
+    count = sum((different >> np.uint64(bit)) & np.uint64(1) for bit in range(64))
+    return {(a, b) for a, b in np.argwhere(count <= bits).tolist() if a < b}
+
+
+@pytest.mark.parametrize("bits", [1, 3])
+def test_near_pairs_of_a_crowd(bits: int) -> None:
+    """Hashes of few ones, as of nearly blank images: all share bands with hundreds, which are split again and again."""
+    generator = np.random.default_rng(0)
+    hashes = np.unique((np.uint64(1) << generator.integers(0, 64, (2_000, 3)).astype(np.uint64)).sum(1, dtype=np.uint64))
+    hashes = generator.permutation(hashes)
+    expected = near_by_brute_force(hashes, bits)
+    assert len(expected) > 200
+    assert sorted(map(tuple, near_pairs(hashes, bits).tolist())) == sorted(expected)
+
+
+def test_near_pairs_among_many() -> None:
+    """Copies with one to three bits changed, planted among more random hashes than could be compared one by one."""
+    generator = np.random.default_rng(0)
+    hashes = generator.integers(0, 2**64, 200_000, dtype=np.uint64)
+    copies = np.arange(0, 3_000)
+    hashes[-len(copies) :] = hashes[copies]
+    for _ in range(3):
+        hashes[-len(copies) :] ^= np.uint64(1) << generator.integers(0, 64, len(copies)).astype(np.uint64)
+    assert near_pairs(hashes).tolist() == np.stack([copies, copies + 200_000 - len(copies)], axis=1).tolist()
+
+
+def test_thousands_of_blank_images_are_each_told_once() -> None:
+    hashes = np.zeros(50_000, np.uint64)
+    hashes[[7, 30_000]] = 1, 2**63
+    others = np.setdiff1d(np.arange(1, 50_000), [7, 30_000])
+    assert near_pairs(hashes).tolist() == [*([0, i] for i in others.tolist()), [0, 7], [0, 30_000], [7, 30_000]]
+
+
 def test_equal_pairs_by_hand() -> None:
     assert equal_pairs(np.array([5, 3, 5, 5, 3])).tolist() == [[0, 2], [0, 3], [1, 4]]
     assert equal_pairs(np.array([])).shape == (0, 2)

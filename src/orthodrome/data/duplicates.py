@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 from PIL import Image
@@ -23,39 +22,61 @@ def equal_pairs(values: np.ndarray) -> np.ndarray:
 
 
 def near_pairs(hashes: np.ndarray, bits: int = NEAR_BITS) -> np.ndarray:
-    """Positions (P, 2) of hashes u64 (N,) that differ in at most ``bits`` < 64 bits; of equal hashes only the first one is compared.
+    """Positions (P, 2) of hashes u64 (N,) that differ in at most ``bits`` < 64 bits, few: each pair of different hashes once.
 
-    Of ``bits + 1`` bands at least one is the same in such a pair (Manku, Jain & Sarma, 2007), so only hashes that share a band are
-    compared.
+    Of equal hashes (thousands of blank images have one) each is paired with the first of them, and only that first one with others, so
+    that they give fewer pairs than there are hashes. Time goes with N and the number of pairs.
     """
     values, first = np.unique(hashes, return_index=True)
-    edges = np.linspace(0, 64, bits + 2).astype(int)
-    found = {
-        (int(first[a]), int(first[b]))
-        for low, high in pairwise(edges.tolist())
-        for a, b in _sharing(values, (values >> np.uint64(low)) & np.uint64(2 ** (high - low) - 1), bits)
-    }
-    near = np.array(sorted((min(pair), max(pair)) for pair in found), np.int64).reshape(-1, 2)
-    return np.concatenate([equal_pairs(hashes), near])
+    everyone, every_bit = np.arange(len(values)), np.arange(64, dtype=np.uint64)
+    codes = [a * len(values) + b for a, b in _near(values, everyone, np.uint64(0), every_bit, bits)]
+    once = np.unique(np.concatenate(codes)) if codes else np.empty(0, np.int64)
+    near = np.sort(first[np.stack(np.divmod(once, max(len(values), 1)), axis=1)], axis=1).reshape(-1, 2)
+    return np.concatenate([equal_pairs(hashes), near[np.lexsort(near.T[::-1])]])
 
 
-def _sharing(values: np.ndarray, band: np.ndarray, bits: int) -> Iterator[tuple[int, int]]:
-    """Pairs of positions whose ``band`` is equal and whose values differ in at most ``bits`` bits."""
-    order = np.argsort(band, kind="stable")
-    for group in np.split(order, np.flatnonzero(np.diff(band[order])) + 1):
-        for i in range(len(group) - 1):
-            near = np.flatnonzero(_bit_count(values[group[i + 1 :]] ^ values[group[i]]) <= bits)
-            yield from ((int(group[i]), int(group[i + 1 + j])) for j in near)
+def _near(
+    values: np.ndarray, members: np.ndarray, fixed: np.uint64, free: np.ndarray, bits: int, full: int = 64
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Near pairs, as two arrays of positions a < b, of those ``members`` that are equal in the bits of ``fixed``.
+
+    Of ``bits + 1`` bands of the ``free`` bits at least one is equal in a near pair (Manku, Jain & Sarma, 2007), so only members that
+    share a band are compared; where more than ``full`` share one, they are split again by bands of the other bits (``full`` grows, since
+    each splitting is by several bands). Pairs come up several times.
+    """
+    for band in np.array_split(free, bits + 1):
+        mask = fixed | np.bitwise_or.reduce(np.uint64(1) << band)
+        others = np.setdiff1d(free, band)
+        keys = values[members] & mask
+        order = np.argsort(keys, kind="stable")
+        ends = np.searchsorted(keys[order], keys[order], side="right")
+        sizes = ends - np.searchsorted(keys[order], keys[order], side="left")
+        is_full = (sizes > full) & (len(others) > bits)  # with so few bits left, all of them are near
+        yield from _compared(values, members[order], np.where(is_full, 0, ends), bits)
+        if is_full.any():
+            yield from _near(values, np.sort(members[order[is_full]]), mask, others, bits, 8 * full)
 
 
-def _bit_count(values: np.ndarray) -> np.ndarray:
-    """Ones in each of u64 (N,)."""
-    return np.unpackbits(values[:, None].view(np.uint8), axis=1).sum(axis=1)
+def _compared(values: np.ndarray, ordered: np.ndarray, ends: np.ndarray, bits: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Near pairs of each of ``ordered`` (M,) with those behind it, up to its place in ``ends`` (M,)."""
+    places, step = np.arange(len(ordered)), 1
+    while len(places := places[places + step < ends[places]]):
+        a, b = ordered[places], ordered[places + step]
+        different = values[a] ^ values[b]
+        for _ in range(bits):
+            different &= different - np.uint64(1)  # the lowest of the ones is removed
+        is_near = different == 0
+        yield a[is_near], b[is_near]
+        step += 1
 
 
-def same_picture(reader: ImageReader, first: int, second: int) -> float:
-    """Mean difference of two images in grey levels, after each is shrunk to 32×32 and brought to the same brightness; below
-    `SAME_LEVELS` they show the same picture."""
-    grey = (Image.fromarray(reader.image(index, (_SIDE, _SIDE))).convert("L") for index in (first, second))
-    a, b = (np.asarray(image, np.float32) for image in grey)
-    return float(np.abs((a - a.mean()) - (b - b.mean())).mean())
+def thumbnail(reader: ImageReader, index: int) -> np.ndarray:
+    """An image shrunk to 32×32 grey levels: uint8 (32, 32)."""
+    return np.asarray(Image.fromarray(reader.image(index, (_SIDE, _SIDE))).convert("L"))
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean difference of two thumbnails in grey levels, after they are brought to the same brightness; below `SAME_LEVELS` they show the
+    same picture."""
+    first, second = a.astype(np.float32), b.astype(np.float32)
+    return float(np.abs((first - first.mean()) - (second - second.mean())).mean())

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from orthodrome.data.check import class_counts
-from orthodrome.data.duplicates import SAME_LEVELS, equal_pairs, near_pairs, same_picture
+from orthodrome.data.duplicates import SAME_LEVELS, difference, equal_pairs, near_pairs, thumbnail
 from orthodrome.data.examine import ImageFacts, Progress, examine_all, facts
 from orthodrome.data.problems import Problem
 from orthodrome.data.protocol import ImageReader
@@ -24,6 +25,7 @@ from orthodrome.types import InputError
 _SHOWN = 10
 _TILE = 64
 _MOST_OF_A_MEAN = 50
+_THUMBNAILS = 65_536  # of a kilobyte each, kept while near pairs are compared
 
 
 @dataclass(frozen=True)
@@ -145,13 +147,15 @@ def images_per_person(counts: np.ndarray) -> dict[str, int]:
 
 
 def find_duplicates(reader: ImageReader, positions: np.ndarray, images: list[ImageFacts]) -> tuple[Duplicate, ...]:
-    """Equal bytes anywhere, and near pictures of different people."""
+    """Equal bytes anywhere, and near pictures of different people; of many that are equal, each is told with the first of them."""
     digests = np.array([one.digest for one in images], "V16") if images else np.empty(0, "V16")
     equal = [(int(positions[a]), int(positions[b]), 0.0) for a, b in equal_pairs(digests.view("S16"))]
     known = {(a, b) for a, b, _ in equal}
     near = positions[near_pairs(np.array([one.hash for one in images], np.uint64))]
-    across = [(int(a), int(b)) for a, b in near if reader.labels[a] != reader.labels[b] and (int(a), int(b)) not in known]
-    compared = [(a, b, same_picture(reader, a, b)) for a, b in across]
+    labels = np.asarray(reader.labels)
+    across = near[labels[near[:, 0]] != labels[near[:, 1]]].tolist()
+    shrunk = lru_cache(_THUMBNAILS)(lambda index: thumbnail(reader, index))
+    compared = [(a, b, difference(shrunk(a), shrunk(b))) for a, b in across if (a, b) not in known]
     return tuple(_duplicate(reader, *pair) for pair in (*equal, *(pair for pair in compared if pair[2] < SAME_LEVELS)))
 
 
