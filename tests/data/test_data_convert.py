@@ -229,6 +229,17 @@ def test_refusals(identities: Path, tmp_path: Path) -> None:
         convert(broken, tmp_path / "y", "rec")
 
 
+@pytest.mark.parametrize("encoding", [None, Encoding()])
+def test_an_image_that_cannot_be_read_stops_it_and_says_what_to_do(
+    identities: Path, tmp_path: Path, encoding: Encoding | None
+) -> None:
+    source = open_reader(identities)
+    (identities / "cleo" / "2.jpg").unlink()
+    with pytest.raises(InputError, match=r"cleo/2\.jpg: no such file; list what cannot be used with `orthodrome data verify`"):
+        convert(source, tmp_path / "x", "folder", encoding=encoding)
+    assert not (tmp_path / "x").exists()
+
+
 # ---------------------------------------------------------------------------------------------------------- re-encoding
 
 

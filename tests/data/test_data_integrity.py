@@ -174,6 +174,40 @@ def test_training_leaves_out_what_verify_listed(identities: Path) -> None:
     assert len(open_reader(identities)) == 10
 
 
+def test_verify_lists_every_missing_image_and_convert_goes_on_without_them(identities: Path, tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    rows = [f"faces/cleo/{number}.jpg cleo" for number in range(5)] + [f"faces/ada/{number}.jpg ada" for number in range(4)]
+    path.write_text("\n".join([*rows, "faces/cleo/4.jpg cleo"]))
+    for gone in ("cleo/1.jpg", "ada/3.jpg"):
+        (identities / gone).unlink()
+    (identities / "cleo" / "4.jpg").write_text("no picture, twice")
+    result = verify_set(path)
+    assert result.total == 10
+    assert [(problem.key, problem.reason[:12]) for problem in result.problems] == [
+        ("faces/cleo/1.jpg", "no such imag"),
+        ("faces/ada/3.jpg", "no such imag"),
+        ("faces/cleo/4.jpg", "not an image"),
+        ("faces/cleo/4.jpg", "not an image"),
+    ]
+    with pytest.raises(InputError, match="4 of 10 items cannot be used"):
+        open_reader(path, 0.3)
+    assert convert(open_reader(path, 0.4), tmp_path / "rec", "rec") == 6
+    copy = open_reader(tmp_path / "rec")
+    assert (list(copy.class_names), np.bincount(copy.labels).tolist()) == (["ada", "cleo"], [3, 3])
+
+
+def test_verify_lists_what_a_folder_cannot_give(identities: Path) -> None:
+    (identities / "nobody").mkdir()
+    (identities / "ada" / "9.jpg").symlink_to("gone.jpg")
+    result = verify_set(identities)
+    assert [(problem.key, problem.reason[:12]) for problem in result.problems] == [
+        ("nobody", "the identity"),
+        ("ada/9.jpg", "no such file"),
+    ]
+    reader = open_reader(identities, 0.2)
+    assert (len(reader), list(reader.class_names), len(reader.problems)) == (10, ["ada", "bob", "cleo"], 2)
+
+
 def test_a_person_without_any_good_image_is_no_class(identities: Path) -> None:
     (identities / "bob" / "0.jpg").write_text("no picture")
     verify_set(identities)

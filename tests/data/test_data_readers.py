@@ -66,8 +66,13 @@ def test_images_directly_in_the_folder(tmp_path: Path) -> None:
 def test_identity_without_images_is_named(tmp_path: Path) -> None:
     touch(tmp_path / "a" / "1.png")
     (tmp_path / "b").mkdir()
-    with pytest.raises(InputError, match=r"/b: the identity has no images"):
+    with pytest.raises(InputError, match=r"1 of 2 items cannot be used.*/b: key b: the identity has no images"):
         open_reader(tmp_path)
+    (tmp_path / "b" / "1.png").mkdir()
+    touch(tmp_path / "c" / "1.png")
+    reader = open_reader(tmp_path, 0.34)
+    assert (list(reader.class_names), reader.labels.tolist()) == (["a", "c"], [0, 1])
+    assert [(problem.file, problem.key) for problem in reader.problems] == [(str(tmp_path / "b"), "b")]
 
 
 def test_one_level_too_high_is_hinted(tmp_path: Path) -> None:
@@ -133,7 +138,10 @@ def test_list_with_names(tmp_path: Path) -> None:
     [
         ("c.png 1\nc.png\n", r"list\.txt:2: expected 'path label'.*got 'c\.png'"),
         ("# x\n\nc.png,3\n", r"list\.txt:3: expected 'path label'"),
-        ("c.png 0\ngone.png 1\n", r"list\.txt:2: no such image: .*gone\.png"),
+        (
+            "c.png 0\ngone.png 1\n",
+            r"1 of 2 items cannot be used.*gone\.png: no such image \(.*list\.txt:2; .*data verify",
+        ),
         ("c.png 0\na b.png -1\n", r"list\.txt:2: labels must be ≥ 0 or names; got -1"),
         ("c.png 0\nsub/d.png 1\nc.png 1\n", r"list\.txt:3: c\.png has label 1 here and 0 in line 1"),
         ("# nothing\n", "the list has no images"),
@@ -144,6 +152,17 @@ def test_list_with_names(tmp_path: Path) -> None:
 def test_wrong_lists(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         open_reader(write_list(tmp_path, text))
+
+
+def test_missing_images_of_a_list_are_left_out_within_the_budget(tmp_path: Path) -> None:
+    path = write_list(tmp_path, "gone.png ada\nc.png bob\nsub/d.png cleo\nlost.png bob\ngone.png ada\na b.png bob\n")
+    with pytest.raises(InputError, match="3 of 6 items cannot be used"):
+        open_reader(path, 0.49)
+    reader = open_reader(path, 0.5)
+    assert [reader.sample(i) for i in range(3)] == [Sample("c.png", 0), Sample("sub/d.png", 1), Sample("a b.png", 0)]
+    assert reader.class_names == ("bob", "cleo"), "a person without any image is no class"
+    assert [problem.key for problem in reader.problems] == ["gone.png", "lost.png", "gone.png"]
+    assert reader.problems[1].file == str(tmp_path / "lost.png")
 
 
 @pytest.mark.skipif(sys.platform == "darwin" or os.name == "nt", reason="file names must be valid Unicode here")

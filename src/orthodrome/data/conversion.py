@@ -16,6 +16,7 @@ from PIL import Image
 
 from orthodrome.data.decode import Size, printable
 from orthodrome.data.parallel import map_in_processes
+from orthodrome.data.problems import WHAT_TO_DO
 from orthodrome.data.protocol import ImageReader
 from orthodrome.data.writers import WRITERS, Writer
 from orthodrome.files import alone, write_file, write_together
@@ -69,7 +70,7 @@ def convert(
     a shard or table; ``workers`` processes re-encode.
 
     Raises:
-        InputError: ``target`` exists, another conversion is under way there, an image is none, or the disk is full.
+        InputError: ``target`` exists, another conversion is under way there, an image cannot be read or is none, or the disk is full.
     """
     target = Path(target)
     _refuse_existing(target)
@@ -119,10 +120,12 @@ def _copy(
 
 
 def _contents(reader: ImageReader, positions: range, encoding: Encoding | None, workers: int) -> Iterator[bytes]:
-    if encoding is None:
-        return map(reader.encoded, positions)
-    encode = partial(encoding, reader)
-    return map_in_processes(encode, positions, workers) if workers else map(encode, positions)
+    encode = partial(encoding, reader) if encoding else reader.encoded
+    contents = map_in_processes(encode, positions, workers) if encoding and workers else map(encode, positions)
+    try:
+        yield from contents
+    except InputError as error:
+        raise InputError(f"{error}; {WHAT_TO_DO}") from None
 
 
 def _fingerprint(reader: ImageReader, form: str, encoding: Encoding | None, per_file: int) -> str:

@@ -10,36 +10,47 @@ import numpy as np
 
 from orthodrome.data.decode import printable
 from orthodrome.data.files import FileReader
+from orthodrome.data.problems import BUDGET, Problem, check_budget
 from orthodrome.types import InputError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"})
 
 
-def read_folder(root: str | Path, extensions: frozenset[str] = EXTENSIONS) -> FileReader:
+def read_folder(root: str | Path, extensions: frozenset[str] = EXTENSIONS, budget: float = BUDGET) -> FileReader:
     """Index ``root/<identity>/<image>``: identities sorted by name, label = rank, images sorted by name.
 
     Extensions are compared without regard to case. Hidden files and folders (leading dot) are skipped. Other
-    files, and folders inside an identity, are not read and are named in ``ignored`` of the result.
+    files, and folders inside an identity, are not read and are named in ``ignored`` of the result. Identities without images, or
+    whose folder cannot be read, are no classes and are named in ``problems``.
 
     Raises:
-        InputError: no such folder, an empty folder, images that lie directly in it, or an identity without
-            images.
+        InputError: no such folder, an empty folder, images that lie directly in it, no identity with images, or more than the share
+            ``budget`` of the items (images, and identities without any) cannot be used.
     """
     root = Path(root)
     identities, loose = _entries(root)
     if not identities:
         _refuse_without_identities(root, loose, extensions)
     paths: list[str] = []
-    counts: list[int] = []
+    counts: dict[str, int] = {}
+    problems: list[Problem] = []
     ignored = loose
     for identity in identities:
-        images, others = _images(root, identity, extensions)
+        place = printable(root / identity)
+        try:
+            images, others = _images(root, identity, extensions)
+        except InputError as error:
+            problems.append(Problem(place, printable(identity), None, str(error).removeprefix(f"{place}: ")))
+            continue
         paths += images
         ignored += others
-        counts.append(len(images))
-    labels = np.repeat(np.arange(len(identities), dtype=np.int64), counts)
-    names = tuple(printable(name) for name in identities)
-    return FileReader(root, tuple(paths), labels, names, tuple(printable(name) for name in ignored))
+        counts[identity] = len(images)
+    if not paths:
+        raise InputError(f"{problems[0].file}: {problems[0].reason}")
+    check_budget(problems, len(paths) + len(problems), budget, printable(root))
+    labels = np.repeat(np.arange(len(counts), dtype=np.int64), list(counts.values()))
+    names = tuple(map(printable, counts))
+    return FileReader(root, tuple(paths), labels, names, tuple(map(printable, ignored)), tuple(problems))
 
 
 def _entries(folder: Path) -> tuple[list[str], list[str]]:
@@ -57,7 +68,7 @@ def _entries(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _images(root: Path, identity: str, extensions: frozenset[str]) -> tuple[list[str], list[str]]:
-    """Paths of the images of one identity and of what else lies there, relative to the root."""
+    """Paths of the images of one identity and of what else lies there, relative to the root. Raises InputError where there are none."""
     folders, files = _entries(root / identity)
     images = _with_extension(files, extensions)
     if not images:

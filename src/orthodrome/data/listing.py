@@ -9,31 +9,40 @@ from pathlib import Path
 import numpy as np
 
 from orthodrome.data.decode import printable
+from orthodrome.data.encoded import contiguous_labels
 from orthodrome.data.files import FileReader
+from orthodrome.data.problems import BUDGET, Problem, check_budget
 from orthodrome.types import InputError
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")  # longer ones are names
 
 
-def read_list(path: str | Path) -> FileReader:
+def read_list(path: str | Path, budget: float = BUDGET) -> FileReader:
     """Index a text file of ``path label`` or ``path<TAB>label`` lines.
 
     The label is the last field, so the path may hold blanks; with a tab the label may hold blanks too.
     Relative paths start at the folder of the list file. Blank lines and lines that begin with ``#`` are
     skipped. If every label is an integer of up to 18 digits, classes are ordered by value (007 is 7), otherwise by name; either
-    way labels become ``0 … C−1`` and ``class_names`` keeps what the file says.
+    way labels become ``0 … C−1`` and ``class_names`` keeps what the file says. Lines whose image does not exist are left out and named in
+    ``problems``.
 
     Raises:
-        InputError: with file and line: no label, a negative label, an image that does not exist or that has
-            two labels; or a file that cannot be read, is no text, or lists nothing.
+        InputError: with file and line: no label, a negative label, or an image that has two labels; a file that cannot be read, is no
+            text, or lists nothing; or more than the share ``budget`` of the lines name images that do not exist.
     """
     path = Path(path)
     rows = [_fields(path, number, line) for number, line in _lines(path)]
     if not rows:
         raise InputError(f"{printable(path)}: the list has no images; expected lines of 'path label'")
-    _check_images(path, rows)
+    _check_labels(path, rows)
     labels, class_names = _contiguous(path, rows)
-    return FileReader(path.parent, tuple(image for _, image, _ in rows), labels, class_names)
+    exists = {image: os.path.isfile(path.parent / image) for _, image, _ in rows}
+    problems = tuple(_missing(path, number, image) for number, image, _ in rows if not exists[image])
+    check_budget(problems, len(rows), budget, printable(path))
+    kept = [position for position, (_, image, _) in enumerate(rows) if exists[image]]
+    labels, classes = contiguous_labels(labels[kept])
+    names = tuple(class_names[label] for label in classes.tolist())
+    return FileReader(path.parent, tuple(rows[i][1] for i in kept), labels.astype(np.int64), names, problems=problems)
 
 
 Row = tuple[int, str, str]  # line number, image path, label
@@ -59,7 +68,7 @@ def _fields(path: Path, number: int, line: str) -> Row:
     return number, fields[0], fields[1]
 
 
-def _check_images(path: Path, rows: list[Row]) -> None:
+def _check_labels(path: Path, rows: list[Row]) -> None:
     seen: dict[str, tuple[int, str]] = {}
     for number, image, label in rows:
         first, label_before = seen.setdefault(image, (number, label))
@@ -68,11 +77,11 @@ def _check_images(path: Path, rows: list[Row]) -> None:
                 f"{printable(path)}:{number}: {printable(image)} has label {printable(label)} here "
                 f"and {printable(label_before)} in line {first}; give it one"
             )
-        if first == number and not os.path.isfile(path.parent / image):
-            raise InputError(
-                f"{printable(path)}:{number}: no such image: {printable(path.parent / image)} "
-                "(relative paths start at the folder of the list)"
-            )
+
+
+def _missing(path: Path, number: int, image: str) -> Problem:
+    reason = f"no such image ({printable(path)}:{number}; relative paths start at the folder of the list)"
+    return Problem(printable(path.parent / image), printable(image), None, reason)
 
 
 def _contiguous(path: Path, rows: list[Row]) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from orthodrome.data.problems import WHAT_TO_DO
 from orthodrome.data.protocol import ImageReader
 from orthodrome.types import InputError, Sample
 
@@ -38,7 +39,7 @@ def endings_of(key: str, content: bytes) -> tuple[str, ...]:
     """`extensions_of` the image of this key. Raises InputError where it is none."""
     endings = extensions_of(content)
     if not endings:
-        raise InputError(f"{key}: not an image; list what cannot be used with `orthodrome data verify`, which leaves it out")
+        raise InputError(f"{key}: not an image; {WHAT_TO_DO}")
     return endings
 
 

@@ -14,6 +14,11 @@ from orthodrome.types import InputError
 BUDGET = 0.001
 """Share of a set that may be left out before opening it fails: 0.1 %."""
 
+WHAT_TO_DO = (
+    "list what cannot be used with `orthodrome data verify`; what its quarantine list names is left out, up to the budget"
+)
+"""The end of a message about an image that stops a job."""
+
 _SHOWN = 3
 
 

@@ -65,9 +65,10 @@ def without_quarantined(reader: ImageReader, path: Path, budget: float) -> Image
     left_out = tuple(problem for problem in listed if problem.key not in known)
     keys = {problem.key for problem in left_out}
     is_bad = np.fromiter((reader.sample(i).key in keys for i in range(len(reader))), bool, len(reader))
-    if is_bad.sum() != len(keys):
+    found = {reader.sample(i).key for i in np.flatnonzero(is_bad).tolist()}  # a list file may name an image several times
+    if found != keys:
         raise InputError(
-            f"{printable(quarantine_file(path))}: {len(keys) - is_bad.sum()} of its keys are not in the set; "
+            f"{printable(quarantine_file(path))}: {len(keys - found)} of its keys are not in the set; "
             "write the list anew with `orthodrome data verify`"
         )
     check_budget((*reader.problems, *left_out), len(reader) + len(reader.problems), budget, printable(path))
@@ -84,9 +85,9 @@ def _opener(path: Path) -> Open:
         return read_records
     if kind in TABLE_ENDINGS:
         return read_tables
-    return (
-        (lambda path, budget, progress: read_folder(path)) if path.is_dir() else (lambda path, budget, progress: read_list(path))
-    )
+    if path.is_dir():
+        return lambda path, budget, progress: read_folder(path, budget=budget)
+    return lambda path, budget, progress: read_list(path, budget)
 
 
 def _ending(path: Path) -> str:
