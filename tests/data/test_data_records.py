@@ -16,7 +16,7 @@ from set_files import jpeg
 
 from orthodrome.data import EncodedReader, load_cache, open_reader, read_records
 from orthodrome.data.record_idx import ENTRY, read_idx, write_idx
-from orthodrome.data.record_index import RecordFiles, _Listed, index_records
+from orthodrome.data.record_index import RecordFiles, index_records
 from orthodrome.data.recordio import MAGIC_BYTES, pack_image, pack_labels, record_bytes
 from orthodrome.types import InputError, Reader, Sample
 
@@ -321,26 +321,54 @@ def test_idx_out_of_step(make_records: Make) -> None:
         open_reader(folder)
 
 
-def test_idx_that_leaves_records_out_is_reported(make_records: Make) -> None:
-    folder = make_records(images([0, 1, 2, 3]))
+@pytest.mark.parametrize("order", [[1, 4], [4, 1]], ids=["ascending", "shuffled"])
+def test_idx_that_leaves_records_out_is_reported(make_records: Make, order: list[int]) -> None:
+    """Every image that it leaves out is told, at the beginning, between and at the end; parts of the table are not missed."""
+    parts = pack_image(1, 2, b"0123" + MAGIC_BYTES + b"4567" + jpeg(0))
+    folder = make_records([pack_labels(0, (6, 7)), parts, *images([1, 2, 3, 4]), pack_labels(6, (1, 6))])
     lines = (folder / "train.idx").read_text().splitlines(keepends=True)
-    (folder / "train.idx").write_text(lines[0] + lines[2])
-    found = read_records(folder, EVERYTHING)
-    ends = [int(line.split()[1]) for line in lines]
-    size = (folder / "train.rec").stat().st_size
-    assert [(problem.offset, problem.reason) for problem in found.problems] == [
-        (ends[1], f"the .idx lists nothing of the {ends[2] - ends[1]} bytes from here on"),
-        (ends[3], f"the .idx lists nothing of the {size - ends[3]} bytes from here on"),
+    (folder / "train.idx").write_text("".join(lines[i] for i in order))
+    reader = read_records(folder, EVERYTHING)
+    offsets = [int(line.split()[1]) for line in lines]
+    assert [reader.sample(i).key for i in range(2)] == [str(i) for i in order]
+    assert reasons(reader) == [f"@{offsets[i]}: the .idx does not list this image" for i in (2, 3, 5)]
+    with pytest.raises(InputError, match="3 of 5 items cannot be used"):
+        read_records(folder, 0.59)
+
+
+def test_damage_in_what_an_idx_leaves_out(make_records: Make) -> None:
+    folder = make_records(images([0, -1, 2, 3]))
+    lines = (folder / "train.idx").read_text().splitlines(keepends=True)
+    offsets = [int(line.split()[1]) for line in lines]
+    damage(folder, offsets[2], b"oops")
+    (folder / "train.idx").write_text(lines[3] + lines[0])
+    assert [(problem.offset, problem.reason[:20]) for problem in read_records(folder, EVERYTHING).problems] == [
+        (offsets[1], "label -1; expected w"),
+        (offsets[2], "no record begins her"),
     ]
 
 
-def test_a_shuffled_list_keeps_no_gaps_in_memory() -> None:
-    """They would be half as many as the records, to be thrown away at the end."""
-    listed, offsets = _Listed("x"), np.random.default_rng(0).permutation(1000).astype(np.uint64) * np.uint64(100)
-    listed.follow(offsets[:500], offsets[:500] + np.uint64(100))
-    listed.follow(offsets[500:], offsets[500:] + np.uint64(100))
-    assert listed.found == []
-    assert listed.gaps(100_000) == []
+def test_images_without_bytes_are_no_part_of_the_table(make_records: Make) -> None:
+    """A record of two labels and nothing else is a key range only where it can be one."""
+    ranges = [pack_labels(0, (6, 8)), pack_labels(6, (1, 3)), pack_labels(7, (3, 3))]
+    empty = [pack_labels(3, labels) for labels in ((1.0, 0.5), (2.0, 1.0), (float("nan"), 1.0))]
+    two = struct.pack("<IfQQ2f", 2, 99.0, 1, 0, 1.0, 0.5) + jpeg(0)
+    reader = read_records(make_records([ranges[0], *images([0]), two, *empty, *ranges[1:]]), EVERYTHING)
+    assert reader.labels.tolist() == [0, 1], "of two labels the first counts"
+    assert [(problem.key, problem.reason) for problem in reader.problems] == [
+        (key, "the record holds no image") for key in ("3", "4", "5")
+    ]
+
+
+def test_a_shuffled_idx_of_many_records(tmp_path: Path) -> None:
+    """All but every hundredth of 100,000 records, in random order."""
+    files = synthetic(tmp_path, 100_000)
+    listed = np.random.default_rng(0).permutation(np.flatnonzero(np.arange(100_000) % 100 != 7))
+    entries = read_idx(files.index)[listed]
+    write_idx(files.index, entries)
+    found = index_records(files)
+    np.testing.assert_array_equal(found.arrays["keys"], entries["key"])
+    assert [problem["offset"] for problem in found.meta["problems"]] == [n * 36 for n in range(7, 100_000, 100)]
 
 
 def test_an_idx_of_another_file_ends_before_memory_does(make_records: Make, monkeypatch: pytest.MonkeyPatch) -> None:

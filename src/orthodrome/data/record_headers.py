@@ -21,7 +21,7 @@ from orthodrome.data.recordio import (
 from orthodrome.types import InputError
 
 NOT_AN_IMAGE = -1
-_HEADER_WORDS = (RECORD_HEADER.size + IMAGE_HEADER.size) // 4 + 1  # and the first of the labels that may follow
+_HEADER_WORDS = (RECORD_HEADER.size + IMAGE_HEADER.size) // 4 + 2  # and the first two of the labels that may follow
 
 
 class _Refusals:
@@ -39,7 +39,10 @@ class _Refusals:
 
 
 class RecordHeaders:
-    """The records of a file of ``size`` bytes, whose labels are below ``classes`` where that is known."""
+    """The records of a file of ``size`` bytes, whose labels are below ``classes`` where that is known.
+
+    Of several labels of an image the first counts, as in the field's own readers.
+    """
 
     def __init__(self, path: Path, size: int, classes: int | None) -> None:
         self.size, self.classes = size, classes
@@ -48,7 +51,10 @@ class RecordHeaders:
         self.has_table = self._begins_with_table()
 
     def labels(self, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[tuple[int, str]]]:
-        """Labels int32 (n,), −1 where there is no image to use; ends u64 (n,), 0 where not known; and (position, reason) of the rest."""
+        """Labels int32 (n,), −1 where there is no image to use; ends u64 (n,), 0 where not known; and (position, reason) of what is wrong.
+
+        A record without an image is none that is wrong where the file begins with the table of key ranges and it holds such a range.
+        """
         refusals = _Refusals(len(offsets))
         head, part, length = self._framed(offsets, refusals)
         past = offsets + np.uint64(RECORD_HEADER.size) + (length + -length % 4).astype(np.uint64)
@@ -56,12 +62,13 @@ class RecordHeaders:
         short = (length < IMAGE_HEADER.size) & (part == WHOLE)
         refusals.refuse(short, lambda i: f"the record holds {length[i]} bytes; an image needs a header of {IMAGE_HEADER.size}")
 
-        flag, label, first = head[:, 2].astype(np.int64), _floats(head, 3), _floats(head, 8)
+        flag, label, first, second = head[:, 2].astype(np.int64), _floats(head, 3), _floats(head, 8), _floats(head, 9)
         body = length - IMAGE_HEADER.size - 4 * flag
         value = np.where((flag > 0) & (body >= 0), first, label)
-        self._join_parts(offsets, part == FIRST, value, body, refusals)
+        self._join_parts(offsets, part == FIRST, value, body, ends, refusals)
         refusals.refuse(body < 0, lambda i: f"the header names {flag[i]} labels, but the record holds {length[i]} bytes")
-        refusals.refused |= (body == 0) & (flag == 2) & self.has_table  # a part of the table: no image, and nothing wrong
+        is_range = (first >= 0) & (first <= second) & (first == np.floor(first)) & (second == np.floor(second))
+        refusals.refused |= (body == 0) & (flag == 2) & is_range & self.has_table  # a part of the table
         refusals.refuse(body == 0, lambda i: "the record holds no image")
         return self._checked(value, refusals), ends, sorted(refusals.reasons.items())
 
@@ -84,12 +91,19 @@ class RecordHeaders:
         return head, part, length
 
     def _join_parts(
-        self, offsets: np.ndarray, chosen: np.ndarray, value: np.ndarray, body: np.ndarray, refusals: _Refusals
+        self,
+        offsets: np.ndarray,
+        chosen: np.ndarray,
+        value: np.ndarray,
+        body: np.ndarray,
+        ends: np.ndarray,
+        refusals: _Refusals,
     ) -> None:
-        """Put label and bytes of the image of records in parts into ``value`` and ``body``."""
+        """Put label and bytes of the image of records in parts, and where they end, into ``value``, ``body`` and ``ends``."""
         for i in np.flatnonzero(chosen & ~refusals.refused).tolist():
             try:
-                record = unpack_image(read_record(self._read, int(offsets[i]))[0])
+                payload, ends[i] = read_record(self._read, int(offsets[i]))
+                record = unpack_image(payload)
                 value[i], body[i] = record.labels[0], len(record.image)
             except InputError as error:
                 refusals.reasons[i], refusals.refused[i] = str(error), True

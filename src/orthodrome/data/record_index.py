@@ -7,8 +7,9 @@ which are off by one beyond 2²⁴ = 16,777,216; they are recognised by having n
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -69,20 +70,18 @@ def index_records(files: RecordFiles, progress: Progress | None = None) -> Sidec
         raise InputError(f"{name}: {size} bytes; expected RecordIO")
     problems: list[Problem] = []
     entries = read_idx(files.index) if files.index.is_file() else _scanned(files.records, problems)
-    listed = _Listed(name)
-    labels = np.empty(len(entries), np.int32)
+    labels, ends = np.empty(len(entries), np.int32), np.empty(len(entries), np.uint64)
     headers = RecordHeaders(files.records, size, read_classes(files.properties))
     for first in range(0, len(entries), _CHUNK):
         chunk = entries[first : first + _CHUNK]
-        labels[first : first + _CHUNK], ends, reasons = headers.labels(chunk["offset"])
+        labels[first : first + _CHUNK], ends[first : first + _CHUNK], reasons = headers.labels(chunk["offset"])
         problems += [Problem(name, str(chunk["key"][i]), int(chunk["offset"][i]), reason) for i, reason in reasons]
-        if len(problems) > MOST_PROBLEMS:
-            raise InputError(f"{name}: more than {MOST_PROBLEMS:,} records cannot be used, the first: {problems[0]}")
-        listed.follow(chunk["offset"], ends)
+        _refuse_too_many(problems, name)
         if progress:
             progress(first + len(chunk), len(entries))
     if files.index.is_file():
-        problems += listed.gaps(size)
+        problems += _unlisted(files.records, headers, _gaps(entries["offset"], ends, size))
+        _refuse_too_many(problems, name)
     problems += _listed_twice(entries, labels, name)
     kept = labels != NOT_AN_IMAGE
     own, numbers = contiguous_labels(labels[kept])
@@ -132,6 +131,37 @@ def _scanned(path: Path, problems: list[Problem]) -> np.ndarray:
     return entries
 
 
+def _gaps(offsets: np.ndarray, ends: np.ndarray, size: int) -> Iterator[tuple[int, int]]:
+    """Begin and end of what lies between records (N,), listed in any order, of a file of ``size`` bytes; behind one whose end is not
+    known, 0, nothing can be said."""
+    if not (offsets[1:] >= offsets[:-1]).all():
+        order = np.argsort(offsets, kind="stable")
+        offsets, ends = offsets[order], ends[order]
+    begins = np.concatenate([np.zeros(1, np.uint64), ends])
+    lasts = np.concatenate([offsets, np.array([size], np.uint64)])
+    is_known = np.concatenate([[True], ends > 0])
+    for i in np.flatnonzero(is_known & (lasts > begins)).tolist():
+        yield int(begins[i]), int(lasts[i])
+
+
+def _unlisted(path: Path, headers: RecordHeaders, gaps: Iterator[tuple[int, int]]) -> list[Problem]:
+    """Images in what an ``.idx`` leaves out, and damage there; one more than `MOST_PROBLEMS` at most."""
+    problems: list[Problem] = []
+    found = scan_offsets(path, gaps)
+    while len(problems) <= MOST_PROBLEMS and (chunk := list(islice(found, _CHUNK))):
+        offsets = np.array([offset for offset, reason in chunk if reason is None], np.uint64)
+        labels, _, reasons = headers.labels(offsets)
+        told = {int(offsets[i]): reason for i, reason in reasons} | {offset: reason for offset, reason in chunk if reason}
+        told |= dict.fromkeys(offsets[labels != NOT_AN_IMAGE].tolist(), "the .idx does not list this image")
+        problems += [Problem(printable(path), "", offset, reason) for offset, reason in sorted(told.items())]
+    return problems
+
+
+def _refuse_too_many(problems: list[Problem], name: str) -> None:
+    if len(problems) > MOST_PROBLEMS:
+        raise InputError(f"{name}: more than {MOST_PROBLEMS:,} records cannot be used, the first: {problems[0]}")
+
+
 def _listed_twice(entries: np.ndarray, labels: np.ndarray, name: str) -> list[Problem]:
     """Images whose key another one before them has; their labels are taken away."""
     keys = entries["key"]
@@ -142,30 +172,3 @@ def _listed_twice(entries: np.ndarray, labels: np.ndarray, name: str) -> list[Pr
     again = again[labels[again] != NOT_AN_IMAGE]
     labels[again] = NOT_AN_IMAGE
     return [Problem(name, str(keys[i]), int(entries["offset"][i]), "the .idx lists this key twice") for i in again.tolist()]
-
-
-class _Listed:
-    """Finds what an ``.idx`` leaves out: where a record ends, the next one should begin. Of a shuffled list nothing can be said."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.expected, self.is_ordered = name, 0, True
-        self.found: list[Problem] = []
-
-    def follow(self, offsets: np.ndarray, ends: np.ndarray) -> None:
-        """The next records of the list; 0 in ``ends`` where it is not known."""
-        expected = np.concatenate([np.array([self.expected], np.uint64), ends[:-1]])
-        self.expected = int(ends[-1])
-        self.is_ordered &= bool((offsets >= expected).all())
-        if not self.is_ordered:
-            self.found.clear()  # they would be as many as the records
-            return
-        for i in np.flatnonzero((expected > 0) & (offsets > expected)).tolist():
-            missing = int(offsets[i] - expected[i])
-            self.found.append(
-                Problem(self.name, "", int(expected[i]), f"the .idx lists nothing of the {missing} bytes from here on")
-            )
-
-    def gaps(self, size: int) -> list[Problem]:
-        """All gaps in a file of this size, the one at its end too."""
-        self.follow(np.array([size], np.uint64), np.zeros(1, np.uint64))
-        return self.found if self.is_ordered else []

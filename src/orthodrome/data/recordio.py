@@ -14,7 +14,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,20 +191,21 @@ def _parts_joined(block: bytes, at: int, called: str) -> tuple[bytes, int] | Non
         raise InputError(f"{called}: {error}") from None
 
 
-def scan_offsets(path: Path) -> Iterator[tuple[int, str | None]]:
+def scan_offsets(path: Path, stretches: Iterable[tuple[int, int]] | None = None) -> Iterator[tuple[int, str | None]]:
     """Where each record begins, by following lengths from record to record; with a reason where something else stands.
 
     Behind damage the next magic number at a multiple of four bytes is taken for the next record; the format makes sure it is one.
+    ``stretches`` are the parts of the file to look at, (begin, end) each; None: all of it.
     """
     size = path.stat().st_size
     if size == 0:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        offset = 0
-        while offset < size:
-            end, reason = _record_end(mapped, offset, size)
-            yield offset, reason
-            offset = end if reason is None else _next_magic(mapped, offset + 4, size)
+        for offset, last in [(0, size)] if stretches is None else stretches:
+            while offset < last:
+                end, reason = _record_end(mapped, offset, size)
+                yield offset, reason
+                offset = end if reason is None else _next_magic(mapped, offset + 4, size)
 
 
 def _record_end(mapped: mmap.mmap, offset: int, size: int) -> tuple[int, str | None]:

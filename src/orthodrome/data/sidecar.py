@@ -21,7 +21,7 @@ from orthodrome.data.decode import printable
 from orthodrome.files import cache_folder, write_file
 from orthodrome.types import InputError
 
-_VERSION = 1
+_VERSION = 2
 _DTYPES = {"U8": "<u1", "U32": "<u4", "I32": "<i4", "U64": "<u8", "I64": "<i8"}
 
 
