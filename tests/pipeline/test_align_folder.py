@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -153,6 +154,34 @@ def test_a_replaced_photograph_is_done_again(photographs: Path, tmp_path: Path) 
     photograph(photographs / "ada" / "0.png", 1, 99)
     align_folder(photographs, tmp_path / "crops", MadeUp(), workers=0)
     assert (tmp_path / "crops" / "ada" / "0.jpg").read_bytes() != before
+
+
+def test_a_replaced_photograph_of_the_same_size_is_done_again(photographs: Path, tmp_path: Path) -> None:
+    """Another picture of as many bytes is known by its time."""
+    path, calls = photograph(photographs / "ada" / "bitmap.bmp", 1, 98), tmp_path / "calls"
+    align_folder(photographs, tmp_path / "crops", MadeUp(calls), workers=0)
+    size, before = path.stat().st_size, files_of(tmp_path / "crops")
+    detections = len(calls.read_text())
+    align_folder(photographs, tmp_path / "crops", MadeUp(calls), workers=0)
+    assert len(calls.read_text()) == detections + 1, "the photograph without a face only"
+    photograph(path, 1, 99)
+    assert path.stat().st_size == size
+    align_folder(photographs, tmp_path / "crops", MadeUp(calls), workers=0)
+    assert len(calls.read_text()) == detections + 3
+    changed = {name for name, content in files_of(tmp_path / "crops").items() if before[name] != content}
+    assert changed == {"ada/bitmap.jpg", "landmarks.jsonl"}
+
+
+def test_landmark_files_of_earlier_versions_go_on(photographs: Path, tmp_path: Path) -> None:
+    """They hold sizes only; what is finished stays so, and is known by its time from then on."""
+    align_folder(photographs, tmp_path / "crops", MadeUp(), workers=0)
+    landmarks = tmp_path / "crops" / "landmarks.jsonl"
+    whole = landmarks.read_bytes()
+    landmarks.write_bytes(re.sub(rb'"modified": \d+, ', b"", whole))
+    assert b"modified" not in landmarks.read_bytes()
+    result = align_folder(photographs, tmp_path / "crops", MadeUp(), workers=0)
+    assert result.finished_before == 5
+    assert landmarks.read_bytes() == whole
 
 
 def test_crops_of_a_photograph_that_was_replaced_do_not_stay(photographs: Path, tmp_path: Path) -> None:

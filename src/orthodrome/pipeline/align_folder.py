@@ -1,7 +1,7 @@
 """A folder of photographs to a folder of aligned crops of the same tree: in processes, resumable, with every miss on record.
 
 A photograph is finished when its line is in ``landmarks.jsonl`` of the target; its crops are written before, each whole. Started again, a
-run does what is not finished, what has no crop, and what has changed in size. Crops of a photograph that is gone stay.
+run does what is not finished, what has no crop, and what has changed in size or time. Crops of a photograph that is gone stay.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def align_folder(
             be written. A photograph that cannot be read or has no face raises nothing: it is a miss.
     """
     faces = _FaceSource(detector.described(), detector=detector)
-    return _run(source, target, faces, settings or CropSettings(), workers, progress)
+    return _align(_Job(source, target, faces, settings or CropSettings(), workers, progress))
 
 
 def realign_folder(
@@ -122,52 +122,63 @@ def realign_folder(
     """
     known = read_landmarks(landmarks)
     faces = _FaceSource(known.settings.get("detector", {}), known=known.photographs)
-    return _run(source, target, faces, settings or CropSettings(), workers, progress)
+    return _align(_Job(source, target, faces, settings or CropSettings(), workers, progress))
 
 
-def _run(
-    source: Path,
-    target: Path,
-    faces: _FaceSource,
-    settings: CropSettings,
-    workers: int | None,
-    progress: Progress | None,
-) -> Alignment:
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """What was asked for."""
+
+    source: Path
+    target: Path
+    faces: _FaceSource
+    settings: CropSettings
+    workers: int | None
+    progress: Progress | None
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What the landmark file says of how it was made."""
+        return {"detector": dict(self.faces.described), **self.settings.to_json()}
+
+    @property
+    def aligner(self) -> PhotographAligner:
+        """Does each of the photographs."""
+        aligner = create_aligner(self.settings.template, self.settings.size)
+        return PhotographAligner(self.source, self.target, self.faces.detector, aligner, self.settings)
+
+
+def _align(job: _Job) -> Alignment:
     opencv()
-    check_apart(source, target)
-    found = find_photographs(source)
+    check_apart(job.source, job.target)
+    found = find_photographs(job.source)
     stems = crop_stems(tuple(found))
-    with alone(target):
-        return _align(source, target, found, stems, faces, settings, workers, progress)
+    with alone(job.target):
+        before = open_target(job.target, job.described)
+        tasks, finished = tasks_of(found, stems, before.photographs, job.faces.known, job.target)
+        done = {**before.photographs, **finished}
+        _do_each(job, tasks, done, len(found))
+        return _finish(job, Landmarks(before.settings, done), tuple(done[name] for name in found), len(finished))
 
 
-def _align(
-    source: Path,
-    target: Path,
-    found: Mapping[str, int],
-    stems: Mapping[str, str],
-    faces: _FaceSource,
-    settings: CropSettings,
-    workers: int | None,
-    progress: Progress | None,
-) -> Alignment:
-    before = open_target(target, {"detector": dict(faces.described), **settings.to_json()})
-    tasks, finished = tasks_of(found, stems, before.photographs, faces.known, target)
-    do = PhotographAligner(source, target, faces.detector, create_aligner(settings.template, settings.size), settings)
-    done = dict(before.photographs)
-    with appending(target / LANDMARK_FILE) as file:
-        for number, photograph in enumerate(_each(do, tasks, workers), start=len(finished) + 1):
-            remove_other_crops(target, done.get(photograph.name), photograph)  # before its line: a killed run does it again
+def _do_each(job: _Job, tasks: Sequence[Task], done: dict[str, Photograph], total: int) -> None:
+    """Do what is to do and put it on record, in the landmark file and in ``done``."""
+    with appending(job.target / LANDMARK_FILE) as file:
+        for number, photograph in enumerate(_each(job.aligner, tasks, job.workers), start=total - len(tasks) + 1):
+            remove_other_crops(job.target, done.get(photograph.name), photograph)  # before its line: a killed run does it again
             append(file, photograph)
             done[photograph.name] = photograph
-            if progress:
-                progress(number, len(found))
-    photographs = tuple(done[name] for name in found)
-    write_landmarks(target / LANDMARK_FILE, Landmarks(before.settings, done))
-    _write_misses(target / MISSES_FILE, photographs)
-    crops = [target / crop for photograph in photographs for crop in photograph.crops]
-    montage = write_montage(beside(target, ".montage.png"), crops, settings.crop_size) if crops else None
-    return Alignment(photographs, len(finished), montage)
+            if job.progress:
+                job.progress(number, total)
+
+
+def _finish(job: _Job, landmarks: Landmarks, photographs: tuple[Photograph, ...], finished_before: int) -> Alignment:
+    """What is written once all are done."""
+    write_landmarks(job.target / LANDMARK_FILE, landmarks)
+    _write_misses(job.target / MISSES_FILE, photographs)
+    crops = [job.target / crop for photograph in photographs for crop in photograph.crops]
+    montage = write_montage(beside(job.target, ".montage.png"), crops, job.settings.crop_size) if crops else None
+    return Alignment(photographs, finished_before, montage)
 
 
 def _each(do: PhotographAligner, tasks: Sequence[Task], workers: int | None) -> Iterator[Photograph]:

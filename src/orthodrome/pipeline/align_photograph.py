@@ -15,6 +15,7 @@ from orthodrome.files import write_file
 from orthodrome.pipeline.align import TEMPLATES, create_aligner
 from orthodrome.pipeline.detect import FACE_RULES
 from orthodrome.pipeline.landmarks import NO_FACE, Photograph
+from orthodrome.pipeline.photographs import FileState
 from orthodrome.types import Aligner, Detector, InputError
 
 
@@ -45,10 +46,10 @@ class CropSettings:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A photograph to do: its name and size in bytes, the path of its crop without ending, and what is known of it."""
+    """A photograph to do: its name and what its file is like, the path of its crop without ending, and what is known of it."""
 
     name: str
-    bytes: int
+    file: FileState
     stem: str
     known: Photograph | None = None
 
@@ -69,7 +70,7 @@ class PhotographAligner:
             found, crops = self._cut(task)
         except InputError as error:
             reason = str(error).removeprefix(f"{printable(self.source / task.name)}: ")
-            return Photograph(task.name, task.bytes, problem=reason)
+            return Photograph(task.name, task.file, problem=reason)
         for name, crop in crops.items():
             write_file(self.target / name, crop, sync=False)  # its size is on record, and checked when a run goes on
         return found
@@ -81,14 +82,14 @@ class PhotographAligner:
         if not np.isfinite(faces).all():
             raise InputError("the detector answers with numbers that are not finite")
         if not len(faces):
-            return Photograph(task.name, task.bytes, size, problem=NO_FACE), {}
+            return Photograph(task.name, task.file, size, problem=NO_FACE), {}
         chosen = faces[FACE_RULES.get(self.settings.faces)(faces, size)]
         numbers = [f"-{number}" for number in range(1, len(chosen) + 1)] if self.settings.faces == "all" else [""]
         crops = {
             f"{task.stem}{number}.jpg": encode_jpeg(self.aligner(image, face[4:14].reshape(5, 2)), self.settings.quality)
             for number, face in zip(numbers, chosen, strict=True)
         }
-        return Photograph(task.name, task.bytes, size, faces, {name: len(crop) for name, crop in crops.items()}), crops
+        return Photograph(task.name, task.file, size, faces, {name: len(crop) for name, crop in crops.items()}), crops
 
     def _faces(self, image: np.ndarray, known: Photograph | None) -> np.ndarray:
         if known is None:

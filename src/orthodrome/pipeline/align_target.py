@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from orthodrome.data.decode import printable
 from orthodrome.pipeline.align_photograph import Task
 from orthodrome.pipeline.landmarks import Landmarks, Photograph, read_landmarks, write_landmarks
+from orthodrome.pipeline.photographs import FileState
 from orthodrome.types import InputError
 
 LANDMARK_FILE = "landmarks.jsonl"
@@ -67,22 +69,22 @@ def _remove_torn_crops(target: Path) -> None:
 
 
 def tasks_of(
-    found: Mapping[str, int],
+    found: Mapping[str, FileState],
     stems: Mapping[str, str],
     before: Mapping[str, Photograph],
     known: Mapping[str, Photograph] | None,
     target: Path,
-) -> tuple[list[Task], list[str]]:
-    """What is to do, and the names of what is finished."""
-    tasks, finished = [], []
-    for name, size in found.items():
+) -> tuple[list[Task], dict[str, Photograph]]:
+    """What is to do, and what is finished; files that were known by their size only are from now on known by their time too."""
+    tasks, finished = [], {}
+    for name, file in found.items():
         earlier = before.get(name)
-        if earlier is not None and (earlier.bytes != size or not earlier.crops):
+        if earlier is not None and not (earlier.file.may_be(file) and earlier.crops):
             earlier = None
         if earlier is not None and all(_file_size(target / crop) == length for crop, length in earlier.crops.items()):
-            finished.append(name)
+            finished[name] = replace(earlier, file=file)
         else:
-            tasks.append(Task(name, size, stems[name], known.get(name) if known is not None else earlier))
+            tasks.append(Task(name, file, stems[name], known.get(name) if known is not None else earlier))
     return tasks, finished
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from orthodrome.data.decode import printable
 from orthodrome.files import write_file
 from orthodrome.pipeline.detect import NO_FACES
+from orthodrome.pipeline.photographs import FileState
 from orthodrome.types import InputError
 
 FORMAT = "orthodrome-landmarks-1"
@@ -26,14 +27,14 @@ NO_FACE = "no face was found"
 
 @dataclass(frozen=True, eq=False)
 class Photograph:
-    """One photograph: ``name`` is its path under the source, ``bytes`` the size of the file, ``size`` (height, width) upright.
+    """One photograph: ``name`` is its path under the source, ``file`` what the file was like, ``size`` (height, width) upright.
 
     ``faces`` (F, 15) as a detector gives them, best score first; ``crops`` are paths under the target with the sizes of the files in
     bytes. Where there is no crop, ``problem`` says why; ``size`` is None where it could not be read.
     """
 
     name: str
-    bytes: int
+    file: FileState
     size: tuple[int, int] | None = None
     faces: np.ndarray = field(default_factory=NO_FACES.copy)
     crops: Mapping[str, int] = field(default_factory=dict)
@@ -42,7 +43,7 @@ class Photograph:
     def to_json(self) -> dict[str, Any]:
         """Plain values; coordinates to a thousandth of a pixel."""
         faces = self.faces.astype(np.float64).round(3).tolist()
-        values = {"photograph": self.name, "bytes": self.bytes, "size": self.size, "faces": faces}
+        values = {"photograph": self.name, **vars(self.file), "size": self.size, "faces": faces}
         return {**values, "crops": dict(self.crops)} | ({"problem": self.problem} if self.problem else {})
 
 
@@ -129,4 +130,6 @@ def _photograph(values: Mapping[str, Any]) -> Photograph:
     name, crops, problem = values["photograph"], dict(values["crops"]), values.get("problem", "")
     if not all(isinstance(text, str) for text in (name, problem, *crops)):
         raise TypeError("not text")
-    return Photograph(name, int(values["bytes"]), size, faces, crops, problem)
+    modified = values.get("modified")  # files of earlier versions have none
+    file = FileState(int(values["bytes"]), None if modified is None else int(modified))
+    return Photograph(name, file, size, faces, crops, problem)

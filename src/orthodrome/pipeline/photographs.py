@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from orthodrome.data.decode import printable
@@ -12,8 +13,20 @@ from orthodrome.data.folder import EXTENSIONS
 from orthodrome.types import InputError
 
 
-def find_photographs(root: Path) -> dict[str, int]:
-    """Size in bytes of each image file under ``root`` by its path there, with ``/`` between, sorted.
+@dataclass(frozen=True)
+class FileState:
+    """Size in bytes and time of the last change in nanoseconds: by these a file that was replaced is known. None: not on record."""
+
+    bytes: int
+    modified: int | None = None
+
+    def may_be(self, now: FileState) -> bool:
+        """Whether a file of this state then and of that state ``now`` may be the same."""
+        return self.bytes == now.bytes and self.modified in (None, now.modified)
+
+
+def find_photographs(root: Path) -> dict[str, FileState]:
+    """`FileState` of each image file under ``root`` by its path there, with ``/`` between, sorted.
 
     Hidden files and folders (leading dot) and files that are no images by their extension are not looked at; folders behind links
     are not entered.
@@ -29,13 +42,22 @@ def find_photographs(root: Path) -> dict[str, int]:
     return found
 
 
-def _walk(root: Path) -> Iterator[tuple[str, int]]:
+def _walk(root: Path) -> Iterator[tuple[str, FileState]]:
     for folder, folders, files in os.walk(root, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
                 path = Path(folder, name)
-                yield path.relative_to(root).as_posix(), path.stat().st_size if path.exists() else 0
+                yield path.relative_to(root).as_posix(), _state(path)
+
+
+def _state(path: Path) -> FileState:
+    """Of no bytes where a link leads nowhere."""
+    try:
+        found = path.stat()
+    except OSError:
+        return FileState(0)
+    return FileState(found.st_size, found.st_mtime_ns)
 
 
 def _refuse(error: OSError) -> None:
