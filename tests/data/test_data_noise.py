@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from orthodrome.data import MemoryReader, convert, open_reader
 from orthodrome.data.centres import angles_to_centre, shared_people
-from orthodrome.data.jobs import clean_set, noise_set, split_set
+from orthodrome.data.jobs import Copying, clean_set, noise_set, split_set
 from orthodrome.data.noise import add_noise
 from orthodrome.types import EmbeddingSet, InputError
 
@@ -71,7 +71,7 @@ def test_noise_of_nothing_and_of_too_much() -> None:
 
 
 def test_noisy_set_on_disk(identities: Path, tmp_path: Path) -> None:
-    noise_set(identities, tmp_path / "noisy", 0.3, 0.0, 0, "rec")
+    noise_set(Copying(identities, tmp_path / "noisy", "rec"), 0.3, 0.0, 0)
     reader = open_reader(tmp_path / "noisy")
     lines = [line.split("\t") for line in (tmp_path / "noisy" / "truth.tsv").read_text().splitlines()]
     assert lines[0] == ["key", "given", "person", "kind"]
@@ -95,7 +95,7 @@ def test_a_person_whose_images_all_got_other_labels_is_no_folder(tmp_path: Path)
 
 
 def test_split_on_disk(identities: Path, tmp_path: Path) -> None:
-    assert sum(map(len, split_set(identities, tmp_path / "parts", 1, 0, "folder"))) == 10
+    assert sum(map(len, split_set(Copying(identities, tmp_path / "parts", "folder"), 1, 0))) == 10
     train, test = (open_reader(tmp_path / "parts" / name) for name in ("train", "test"))
     assert set(train.class_names) | set(test.class_names) == {"ada", "bob", "cleo"}
     assert not set(train.class_names) & set(test.class_names)
@@ -104,15 +104,15 @@ def test_split_on_disk(identities: Path, tmp_path: Path) -> None:
 
 def test_parts_that_were_drawn_otherwise_are_not_taken_over(identities: Path, tmp_path: Path) -> None:
     """Else people of one draw's training would be in the test of another."""
-    split_set(identities, tmp_path / "parts", 1, 0, "rec")
+    split_set(Copying(identities, tmp_path / "parts", "rec"), 1, 0)
     before = (tmp_path / "parts" / "test" / "train.rec").read_bytes()
     for seed in (0, 1):
         with pytest.raises(InputError, match="holds both parts already"):
-            split_set(identities, tmp_path / "parts", 1, seed, "rec")
+            split_set(Copying(identities, tmp_path / "parts", "rec"), 1, seed)
     shutil.rmtree(tmp_path / "parts" / "test")
     with pytest.raises(InputError, match="a part that was drawn otherwise"):
-        split_set(identities, tmp_path / "parts", 1, 1, "rec")
-    split_set(identities, tmp_path / "parts", 1, 0, "rec")
+        split_set(Copying(identities, tmp_path / "parts", "rec"), 1, 1)
+    split_set(Copying(identities, tmp_path / "parts", "rec"), 1, 0)
     assert (tmp_path / "parts" / "test" / "train.rec").read_bytes() == before
 
 
@@ -151,13 +151,15 @@ def test_clean_on_disk(identities: Path, tmp_path: Path) -> None:
     vectors = np.eye(3)[reader.labels] + 0.01
     vectors[7] = [-1, 1, 0]  # cleo/2.jpg is somebody else
     one = EmbeddingSet(vectors.astype(np.float32), reader.labels, keys)
-    kept, dropped = clean_set(identities, tmp_path / "clean", one, 75, "rec")
+    kept, dropped = clean_set(Copying(identities, tmp_path / "clean", "rec"), one, 75)
     assert (len(kept), dropped) == (9, 1)
     dropped = (tmp_path / "clean" / "dropped.tsv").read_text().splitlines()
     assert dropped[1].startswith("cleo/2.jpg\tcleo\t")
     assert len(open_reader(tmp_path / "clean")) == 9
     with pytest.raises(InputError, match="embeddings are of another set"):
-        clean_set(identities, tmp_path / "x", EmbeddingSet(vectors.astype(np.float32), reader.labels, keys[::-1]), 75, "rec")
+        clean_set(
+            Copying(identities, tmp_path / "x", "rec"), EmbeddingSet(vectors.astype(np.float32), reader.labels, keys[::-1]), 75
+        )
 
 
 def test_shared_people_by_hand() -> None:

@@ -140,11 +140,11 @@ def split(
     Example: orthodrome data split faces/ parts --test-people 100
     """
     from orthodrome.cli.output import remarks, show
-    from orthodrome.data.jobs import split_set
+    from orthodrome.data.jobs import Copying, split_set
     from orthodrome.training.telemetry import counting
 
     with counting(remarks(), "writing") as progress:
-        train, test = split_set(source, target, test_people, seed, form, progress, budget)
+        train, test = split_set(Copying(source, target, form, budget, progress), test_people, seed)
     show(f"{len(train):,} images: {target / 'train'}\n{len(test):,} images of {test_people:,} other people: {target / 'test'}")
     _tell_left_out(train)
 
@@ -166,11 +166,11 @@ def noise(
     from collections import Counter
 
     from orthodrome.cli.output import remarks, show
-    from orthodrome.data.jobs import noise_set
+    from orthodrome.data.jobs import Copying, noise_set
     from orthodrome.training.telemetry import counting
 
     with counting(remarks(), "writing") as progress:
-        noisy = noise_set(source, target, flips, outliers, seed, form, progress, budget)
+        noisy = noise_set(Copying(source, target, form, budget, progress), flips, outliers, seed)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(Counter(noisy.kind).items()))
     show(f"{len(noisy.reader):,} images of {len(noisy.reader.class_names):,} people ({kinds}): {target}")
     _tell_left_out(noisy.reader)
@@ -226,12 +226,12 @@ def clean(
     Example: orthodrome data clean faces/ cleaned --embeddings faces.npz --angle 75
     """
     from orthodrome.cli.output import remarks, show
-    from orthodrome.data.jobs import clean_set
+    from orthodrome.data.jobs import Copying, clean_set
     from orthodrome.pipeline import load_embeddings
     from orthodrome.training.telemetry import counting
 
     with counting(remarks(), "writing") as progress:
-        kept, dropped = clean_set(source, target, load_embeddings(embeddings), angle, form, progress, budget)
+        kept, dropped = clean_set(Copying(source, target, form, budget, progress), load_embeddings(embeddings), angle)
     show(f"{len(kept):,} images kept, {dropped:,} dropped: {target}")
     _tell_left_out(kept)
 

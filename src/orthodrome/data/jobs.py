@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,25 @@ from orthodrome.files import write_file
 from orthodrome.types import EmbeddingSet, InputError
 
 
+@dataclass(frozen=True, eq=False)
+class Copying:
+    """From which set to which new folder, in a ``form`` of `WRITERS`, leaving out up to the share ``budget`` of what cannot be used."""
+
+    source: Path
+    target: Path
+    form: str
+    budget: float = BUDGET
+    progress: Progress | None = None
+
+    def open(self) -> ImageReader:
+        """The reader of the source."""
+        return open_reader(self.source, self.budget, self.progress)
+
+    def write(self, reader: ImageReader, part: str = "", beside: Mapping[str, bytes] | None = None) -> None:
+        """What is made of it, into the target or a ``part`` of it; see `convert`."""
+        convert(reader, self.target / part, self.form, beside=beside, progress=self.progress)
+
+
 def verify_set(path: Path, workers: int, progress: Progress | None = None) -> Verification:
     """Verify a set, whatever its quarantine list says."""
     return verify(open_whole(path), workers, progress)
@@ -40,27 +60,20 @@ def quarantine(path: Path, result: Verification) -> Path | None:
     return None
 
 
-def split_set(
-    path: Path,
-    target: Path,
-    test_people: int,
-    seed: int,
-    form: str,
-    progress: Progress | None = None,
-    budget: float = BUDGET,
-) -> tuple[Subset, Subset]:
+def split_set(copying: Copying, test_people: int, seed: int) -> tuple[Subset, Subset]:
     """Write ``target/train`` and ``target/test``, which share no person; ``target/split.json`` keeps how they were drawn.
 
     Raises InputError where ``target`` holds parts that were drawn otherwise, from which people would be in both, or is finished.
     """
-    reader = open_reader(path, budget)
+    reader, target = copying.open(), copying.target
     parts = {
         name: Subset(reader, indices)
         for name, indices in zip(("train", "test"), split_identities(reader.labels, test_people, seed), strict=True)
     }
-    waiting = _waiting(target, parts, {"set": printable(path.resolve()), "test_people": test_people, "seed": seed, "form": form})
+    origin = printable(copying.source.resolve())
+    waiting = _waiting(target, parts, {"set": origin, "test_people": test_people, "seed": seed, "form": copying.form})
     for name in waiting:
-        convert(parts[name], target / name, form, progress=progress)
+        copying.write(parts[name], name)
     return parts["train"], parts["test"]
 
 
@@ -76,40 +89,24 @@ def _waiting(target: Path, parts: Iterable[str], drawn: Mapping[str, str | int])
     return waiting
 
 
-def noise_set(
-    path: Path,
-    target: Path,
-    flips: float,
-    outliers: float,
-    seed: int,
-    form: str,
-    progress: Progress | None = None,
-    budget: float = BUDGET,
-) -> Noisy:
+def noise_set(copying: Copying, flips: float, outliers: float, seed: int) -> Noisy:
     """Write a noisy copy of a set, with ``truth.tsv`` in it: line i (after the header) is the truth about image i."""
-    noisy = add_noise(open_reader(path, budget), flips, outliers, seed)
-    convert(noisy.reader, target, form, beside={"truth.tsv": noisy.truth().encode()}, progress=progress)
+    noisy = add_noise(copying.open(), flips, outliers, seed)
+    copying.write(noisy.reader, beside={"truth.tsv": noisy.truth().encode()})
     return noisy
 
 
-def clean_set(
-    path: Path,
-    target: Path,
-    embeddings: EmbeddingSet,
-    angle: float,
-    form: str,
-    progress: Progress | None = None,
-    budget: float = BUDGET,
-) -> tuple[Subset, int]:
+def clean_set(copying: Copying, embeddings: EmbeddingSet, angle: float) -> tuple[Subset, int]:
     """Copy a set without the images that are more than ``angle`` degrees from their person's centre; ``dropped.tsv`` lists them.
 
     Returns what was kept, and how many were dropped. Raises InputError where the embeddings are not of this set, in its order.
     """
-    reader = open_reader(path, budget)
+    reader = copying.open()
     keys = tuple(reader.sample(index).key for index in range(len(reader)))
     if keys != embeddings.ids:
         raise InputError(
-            f"the embeddings are of another set than {printable(path)}: embed this one first, orthodrome embed MODEL {path}"
+            f"the embeddings are of another set than {printable(copying.source)}: embed this one first, "
+            f"orthodrome embed MODEL {copying.source}"
         )
     angles = angles_to_centre(EmbeddingSet(embeddings.vectors, np.asarray(reader.labels, np.int64), keys), trim=angle)
     is_far = angles > angle
@@ -117,7 +114,7 @@ def clean_set(
     rows = [f"{keys[i]}\t{printable(names[reader.labels[i]])}\t{angles[i]:.1f}" for i in np.flatnonzero(is_far).tolist()]
     dropped = "\n".join(["key\tperson\tdegrees", *rows]) + "\n"
     kept = Subset(reader, np.flatnonzero(~is_far))
-    convert(kept, target, form, beside={"dropped.tsv": dropped.encode()}, progress=progress)
+    copying.write(kept, beside={"dropped.tsv": dropped.encode()})
     return kept, len(rows)
 
 
