@@ -30,7 +30,7 @@ def test_a_whole_set(identities: Path, workers: int) -> None:
     calls: list[tuple[int, int]] = []
     result = verify(open_reader(identities), workers, lambda done, total: calls.append((done, total)))
     assert (result.total, result.problems, result.remarks) == (10, (), ())
-    assert next(iter(result.digests)) == "ada/0.jpg"
+    assert result.checksums.keys[0] == "ada/0.jpg"
     assert calls[-1] == (10, 10)
     assert result.within(0)
 
@@ -75,7 +75,7 @@ def test_what_cannot_be_used(identities: Path) -> None:
     assert truncated.startswith("the image is damaged")
     assert text.startswith("not an image")
     assert (result.within(0.39), result.within(0.4)) == (False, True)
-    assert len(result.digests) == 6
+    assert len(result.checksums) == 6
 
 
 def test_odd_images_are_kept_and_told(tmp_path: Path) -> None:
@@ -111,15 +111,20 @@ def test_where_a_jpeg_ends(options: dict[str, object]) -> None:
 
 def test_checksums_of_images(identities: Path, tmp_path: Path) -> None:
     sums = tmp_path / "sums"
-    write_checksums(sums, verify(open_reader(identities)))
-    assert changed_since(read_checksums(sums), verify(open_reader(identities))) == []
+    write_checksums(sums, verify(open_reader(identities)).checksums)
+    assert changed_since(read_checksums(sums), verify(open_reader(identities)).checksums) == []
     (identities / "bob" / "0.jpg").write_bytes(jpeg(77))
     (identities / "ada" / "1.jpg").unlink()
     (identities / "ada" / "9.jpg").write_bytes(jpeg(78))
-    assert changed_since(read_checksums(sums), verify(open_reader(identities))) == ["ada/1.jpg", "ada/9.jpg", "bob/0.jpg"]
-    sums.write_text("x")
-    with pytest.raises(InputError, match=r"sums:1: expected 'digest  key'"):
-        read_checksums(sums)
+    assert changed_since(read_checksums(sums), verify(open_reader(identities)).checksums) == [
+        "ada/1.jpg",
+        "ada/9.jpg",
+        "bob/0.jpg",
+    ]
+    for wrong in ("x", f"{'0' * 32} a", f"{'g' * 32}  a", f"{'0' * 31}  a", ""):
+        sums.write_text(f"{'0' * 32}  two  blanks\n{wrong}\n")
+        with pytest.raises(InputError, match=r"sums:2: expected 'digest  key'"):
+            read_checksums(sums)
     with pytest.raises(InputError, match="cannot be read"):
         read_checksums(tmp_path / "none")
 
@@ -149,8 +154,8 @@ def test_names_with_line_breaks_stay_in_their_line(identities: Path, tmp_path: P
     (identities / "cleo" / f"{name}.jpg").write_bytes(jpeg(9))
     (identities / "bob" / f"{name}.jpg").write_text("no picture")
     result = verify_set(identities)
-    write_checksums(tmp_path / "sums", result)
-    assert changed_since(read_checksums(tmp_path / "sums"), result) == []
+    write_checksums(tmp_path / "sums", result.checksums)
+    assert changed_since(read_checksums(tmp_path / "sums"), result.checksums) == []
     assert len((tmp_path / "sums").read_text().splitlines()) == 11
     assert len(str(result.problems[0]).splitlines()) == 1
     assert read_quarantine(quarantine_file(identities)) == result.problems

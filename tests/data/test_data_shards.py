@@ -215,6 +215,21 @@ def test_a_name_that_stands_twice_is_one_image(tmp_path: Path) -> None:
     assert [(problem.key, problem.reason) for problem in reader.problems] == [("x/0.jpg", "the archive holds this name twice")]
 
 
+def test_a_member_beyond_four_gigabytes(tmp_path: Path) -> None:
+    """Its size would not fit into 32 bits; the file has holes and takes no room."""
+    member = tarfile.TarInfo("ada/1.jpg")
+    member.size = 2**32
+    with write_tar(tmp_path / "a.tar", {"ada/0.jpg": jpeg(0)}).open("r+b") as file:
+        file.seek(512 * (1 + -(-len(jpeg(0)) // 512)))
+        file.write(member.tobuf())
+        file.truncate(file.tell() + 2**32 + 1024)
+    reader = read_shards(tmp_path / "a.tar", EVERYTHING)
+    assert reader.encoded(0) == jpeg(0)
+    assert [(problem.key, problem.reason) for problem in reader.problems] == [
+        ("ada/1.jpg", "4294967296 bytes; an image has less than 2³²")
+    ]
+
+
 def test_pipes_devices_and_sparse_files(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar", labelled(0, 1))
     with tarfile.open(path, "a") as archive:

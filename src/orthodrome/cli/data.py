@@ -74,21 +74,21 @@ def verify(
     from orthodrome.data.parallel import available_processors
     from orthodrome.training.telemetry import counting
 
-    before = read_checksums(against) if against else {}  # now, not after hours of decoding
+    before = read_checksums(against) if against else None  # now, not after hours of decoding
     with counting(remarks(), "verifying") as progress:
         result = verify_set(source, available_processors() if workers is None else workers, progress)
     for problem in result.problems[:20]:
         show(f"unusable: {problem}")
     for remark in result.remarks[:20]:
         show(f"odd:      {remark}")
-    changed = changed_since(before, result) if against else []
+    changed = changed_since(before, result.checksums) if before is not None else []
     for key in changed[:20]:
         show(f"changed:  {key}")
     show(f"{result.total:,} items: {len(result.problems):,} unusable, {len(result.remarks):,} odd; checksum {result.checksum}")
     if against:
         show(f"{len(changed):,} differ from {against}")
     if checksums:
-        write_checksums(checksums, result)
+        write_checksums(checksums, result.checksums)
     if listed := quarantine(source, result):
         show(f"quarantine list: {listed}")
     if changed or not result.within(budget):

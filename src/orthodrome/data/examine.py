@@ -24,6 +24,8 @@ Progress = Callable[[int, int], None]
 
 Found = TypeVar("Found")
 
+DIGEST_BYTES = 16
+
 _CHUNK = 64
 _HASH_SIDE = 8
 
@@ -56,7 +58,7 @@ def facts(key: str, content: bytes, pixels: np.ndarray) -> ImageFacts:
 
 def digest_and_remarks(key: str, content: bytes, pixels: np.ndarray) -> tuple[bytes, tuple[str, ...]]:
     """BLAKE2b-128 of the bytes, and what is odd about an image that can be used all the same."""
-    return hashlib.blake2b(content, digest_size=16).digest(), tuple(_remarks(key, content))
+    return hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest(), tuple(_remarks(key, content))
 
 
 def examine(reader: ImageReader, describe: Describe[Found], index: int) -> Found | Problem:
@@ -76,13 +78,14 @@ def examine_all(
 ) -> Iterator[Found | Problem]:
     """`examine` every image, in order, by ``workers`` processes (0: in this one)."""
     total = len(reader)
-    chunks = [range(first, min(first + _CHUNK, total)) for first in range(0, total, _CHUNK)]
+    chunks = (range(first, min(first + _CHUNK, total)) for first in range(0, total, _CHUNK))
     look = partial(_examine_many, reader, describe)
-    results = map_in_processes(look, chunks, workers) if workers else map(look, chunks)
-    for chunk, found in zip(chunks, results, strict=True):
+    done = 0
+    for found in map_in_processes(look, chunks, workers) if workers else map(look, chunks):
         yield from found
+        done += len(found)
         if progress:
-            progress(chunk.stop, total)
+            progress(done, total)
 
 
 def _examine_many(reader: ImageReader, describe: Describe[Found], indices: range) -> list[Found | Problem]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -17,7 +18,7 @@ from rich.table import Table
 
 from orthodrome.data.check import class_counts
 from orthodrome.data.duplicates import SAME_LEVELS, difference, equal_pairs, near_pairs, thumbnail
-from orthodrome.data.examine import ImageFacts, Progress, examine_all, facts
+from orthodrome.data.examine import DIGEST_BYTES, ImageFacts, Progress, examine_all, facts
 from orthodrome.data.problems import Problem
 from orthodrome.data.protocol import ImageReader
 from orthodrome.types import InputError
@@ -79,9 +80,9 @@ def inspect(reader: ImageReader, workers: int = 0, progress: Progress | None = N
     """
     if not len(reader):
         raise InputError("the set has no images")
-    found = list(examine_all(reader, facts, workers, progress))
-    positions = np.array([i for i, one in enumerate(found) if isinstance(one, ImageFacts)], np.int64)
-    good = [one for one in found if isinstance(one, ImageFacts)]
+    found = _Collected()
+    for index, one in enumerate(examine_all(reader, facts, workers, progress)):
+        found.add(index, one)
     counts = class_counts(reader)
     occupied = counts[counts > 0]
     return Inspection(
@@ -92,14 +93,48 @@ def inspect(reader: ImageReader, workers: int = 0, progress: Progress | None = N
         mean=float(occupied.mean()),
         most=int(occupied.max()),
         histogram=images_per_person(occupied),
-        sizes=_frequent(f"{one.width}×{one.height}" for one in good),
-        modes=_frequent(one.mode for one in good),
-        formats=_frequent(one.format for one in good),
-        bytes=sum(one.size for one in good),
-        duplicates=find_duplicates(reader, positions, good),
-        remarks=sum(bool(one.remarks) for one in good),
-        problems=(*reader.problems, *(one for one in found if isinstance(one, Problem))),
+        sizes=dict(found.sizes.most_common()),
+        modes=dict(found.modes.most_common()),
+        formats=dict(found.formats.most_common()),
+        bytes=found.bytes,
+        duplicates=find_duplicates(reader, *found.looks()),
+        remarks=found.remarks,
+        problems=(*reader.problems, *found.problems),
     )
+
+
+@dataclass
+class _Collected:
+    """What images are, counted; and of each that decodes its position, digest and hash: 32 bytes."""
+
+    positions: array[int] = field(default_factory=lambda: array("Q"))
+    digests: bytearray = field(default_factory=bytearray)
+    hashes: array[int] = field(default_factory=lambda: array("Q"))
+    sizes: Counter[str] = field(default_factory=Counter)
+    modes: Counter[str] = field(default_factory=Counter)
+    formats: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+    remarks: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, index: int, one: ImageFacts | Problem) -> None:
+        """The image at a position of the reader."""
+        if isinstance(one, Problem):
+            self.problems.append(one)
+            return
+        self.positions.append(index)
+        self.digests += one.digest
+        self.hashes.append(one.hash)
+        self.sizes[f"{one.width}×{one.height}"] += 1
+        self.modes[one.mode] += 1
+        self.formats[one.format] += 1
+        self.bytes += one.size
+        self.remarks += bool(one.remarks)
+
+    def looks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Positions, digests and hashes, (N,) each."""
+        digests = np.frombuffer(self.digests, f"V{DIGEST_BYTES}")
+        return np.frombuffer(self.positions, np.int64), digests, np.frombuffer(self.hashes, np.uint64)
 
 
 def tables(found: Inspection) -> list[Table]:
@@ -146,12 +181,14 @@ def images_per_person(counts: np.ndarray) -> dict[str, int]:
     return {f"{low}–{high}" if low < high else str(high): int((bins == k).sum()) for k, (low, high) in ranges.items()}
 
 
-def find_duplicates(reader: ImageReader, positions: np.ndarray, images: list[ImageFacts]) -> tuple[Duplicate, ...]:
-    """Equal bytes anywhere, and near pictures of different people; of many that are equal, each is told with the first of them."""
-    digests = np.array([one.digest for one in images], "V16") if images else np.empty(0, "V16")
-    equal = [(int(positions[a]), int(positions[b]), 0.0) for a, b in equal_pairs(digests.view("S16"))]
+def find_duplicates(reader: ImageReader, positions: np.ndarray, digests: np.ndarray, hashes: np.ndarray) -> tuple[Duplicate, ...]:
+    """Equal bytes anywhere, and near pictures of different people; of many that are equal, each is told with the first of them.
+
+    ``digests`` and ``hashes`` are those of the images at ``positions``, (N,) each.
+    """
+    equal = [(int(positions[a]), int(positions[b]), 0.0) for a, b in equal_pairs(digests.view(f"S{DIGEST_BYTES}"))]
     known = {(a, b) for a, b, _ in equal}
-    near = positions[near_pairs(np.array([one.hash for one in images], np.uint64))]
+    near = positions[near_pairs(hashes)]
     labels = np.asarray(reader.labels)
     across = near[labels[near[:, 0]] != labels[near[:, 1]]].tolist()
     shrunk = lru_cache(_THUMBNAILS)(lambda index: thumbnail(reader, index))
@@ -183,7 +220,3 @@ def _decoded(reader: ImageReader, indices: np.ndarray) -> Iterator[np.ndarray]:
 def _duplicate(reader: ImageReader, first: int, second: int, difference: float) -> Duplicate:
     a, b = reader.sample(first), reader.sample(second)
     return Duplicate(a.key, reader.class_names[a.label], b.key, reader.class_names[b.label], round(difference, 2))
-
-
-def _frequent(values: Any) -> dict[str, int]:
-    return dict(Counter(values).most_common())

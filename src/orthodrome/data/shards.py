@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import tarfile
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -22,6 +23,7 @@ from orthodrome.data.folder import EXTENSIONS
 from orthodrome.data.problems import BUDGET, Place, Problem, check_budget
 from orthodrome.data.record_index import Progress
 from orthodrome.data.sidecar import Sidecar, load_or_make
+from orthodrome.data.texts import TextBuilder, Texts
 from orthodrome.types import InputError
 
 GZIP = b"\x1f\x8b"
@@ -35,21 +37,20 @@ _BLOCK = 2**20
 
 @dataclass(frozen=True, eq=False)
 class ShardStore:
-    """Images in tar files: shard number, offset and size of each, (N,), and their names as one text with its N + 1 ends."""
+    """Images in tar files: shard number, offset, size and name of each, (N,)."""
 
     files: tuple[PositionedFile, ...]
     shards: np.ndarray
     offsets: np.ndarray
     sizes: np.ndarray
-    names: np.ndarray
-    ends: np.ndarray
+    names: Texts
 
     def __len__(self) -> int:
         return len(self.offsets)
 
     def key(self, index: int) -> str:
         """The member's name; with the shard before it, where there are several."""
-        name = self.names[int(self.ends[index]) : int(self.ends[index + 1])].tobytes().decode()
+        name = self.names[index]
         return f"{printable(self._file(index).path.stem)}/{name}" if len(self.files) > 1 else name
 
     def place(self, index: int) -> Place:
@@ -77,7 +78,7 @@ def read_shards(path: str | Path, budget: float = BUDGET, progress: Progress | N
     arrays, problems = index.arrays, tuple(Problem(**problem) for problem in index.meta["problems"])
     check_budget(problems, len(arrays["labels"]) + len(problems), budget, printable(path))
     files = tuple(map(PositionedFile, paths))
-    store = ShardStore(files, arrays["shards"], arrays["offsets"], arrays["sizes"], arrays["names"], arrays["ends"])
+    store = ShardStore(files, arrays["shards"], arrays["offsets"], arrays["sizes"], Texts(arrays["names"], arrays["ends"]))
     names = index.meta["class_names"] or names_of(arrays["numbers"], paths[0].parent)
     return EncodedReader(store, arrays["labels"], names, problems)
 
@@ -206,12 +207,13 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
 
 
 class _Found:
-    """Collects images, labels and problems."""
+    """Collects images, labels and problems; of an image its name and 28 bytes."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[int, int, int]] = []
-        self.names: list[bytes] = []
-        self.labels: list[str | int] = []
+        self.shards, self.offsets, self.sizes = array("I"), array("Q"), array("I")
+        self.names = TextBuilder()
+        self.labels: dict[str | int, int] = {}  # by when they were first met
+        self.label_of = array("I")
         self.problems: list[Problem] = []
         self.of_shard: set[str] = set()
 
@@ -230,36 +232,43 @@ class _Found:
             reason = f"{len(sample.images)} images of one key; expected one"
         for image in sample.images:
             name = printable(image.name)
-            wrong = reason or ("the archive holds this name twice" if name in self.of_shard else None)
+            wrong = reason or _unfit(name in self.of_shard, image.size)
             self.of_shard.add(name)
             if wrong:
                 self.problems.append(Problem(printable(path), name, image.offset_data, wrong))
             else:
-                self.rows.append((number, image.offset_data, image.size))
-                self.names.append(name.encode())
-                self.labels.append(label)
+                self.shards.append(number)
+                self.offsets.append(image.offset_data)
+                self.sizes.append(image.size)
+                self.names.append(name)
+                self.label_of.append(self.labels.setdefault(label, len(self.labels)))
 
     def sidecar(self) -> Sidecar:
         """Everything as arrays."""
-        rows = np.array(self.rows, np.int64).reshape(-1, 3)
         class_names: list[str] | None = None
         if all(isinstance(label, int) for label in self.labels):
-            given = np.array(self.labels, np.int64)
+            values = np.array(list(self.labels), np.int64)
         else:
-            names, given = np.unique(np.array(list(map(str, self.labels))), return_inverse=True)
+            names, values = np.unique(np.array(list(map(str, self.labels))), return_inverse=True)
             class_names = names.tolist()
-        labels, numbers = contiguous_labels(given)
-        ends = np.concatenate([[0], np.cumsum([len(name) for name in self.names], dtype=np.int64)]).astype(np.uint64)
+        labels, numbers = contiguous_labels(values[np.frombuffer(self.label_of, np.uint32)])
+        names_of_images = self.names.texts()
         arrays: dict[str, np.ndarray] = {
-            "shards": rows[:, 0].astype(np.uint32),
-            "offsets": rows[:, 1].astype(np.uint64),
-            "sizes": rows[:, 2].astype(np.uint32),
+            "shards": np.frombuffer(self.shards, np.uint32),
+            "offsets": np.frombuffer(self.offsets, np.uint64),
+            "sizes": np.frombuffer(self.sizes, np.uint32),
             "labels": labels,
             "numbers": numbers.astype(np.int64),
-            "names": np.frombuffer(b"".join(self.names), np.uint8),
-            "ends": ends,
+            "names": names_of_images.buffer,
+            "ends": names_of_images.ends,
         }
         return Sidecar(arrays, {"problems": [asdict(problem) for problem in self.problems], "class_names": class_names})
+
+
+def _unfit(is_twice: bool, size: int) -> str | None:
+    if is_twice:
+        return "the archive holds this name twice"
+    return f"{size} bytes; an image has less than 2³²" if size >= 2**32 else None
 
 
 def _label(sample: _Sample) -> tuple[str | int, str | None]:
