@@ -288,6 +288,15 @@ def test_an_empty_set_is_not_inspected() -> None:
         inspect(MemoryReader(np.zeros((0, 2, 2, 3), np.uint8), np.zeros(0, int)))
 
 
+def test_a_list_of_which_no_image_exists(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("x.jpg ada\ny.jpg bob\n")
+    assert [problem.key for problem in verify_set(path).problems] == ["x.jpg", "y.jpg"]
+    for use in (inspect, lambda reader: convert(reader, tmp_path / "rec", "rec")):
+        with pytest.raises(InputError, match=r"no images; 2 items cannot be used, first: .*x\.jpg: no such image"):
+            use(open_whole(path))
+
+
 def test_mean_faces() -> None:
     pixels = np.stack([np.full((8, 8, 3), value, np.uint8) for value in (10, 30, 200)])
     grid = np.asarray(mean_faces(MemoryReader(pixels, [1, 1, 0]), people=2, columns=1))

@@ -35,6 +35,13 @@ class SetSummary:
         return f"{self.images:,} images of {self.people:,} people ({spread}{singles}){left_out}"
 
 
+def require_images(reader: ImageReader) -> None:
+    """Raise InputError for a set without images, with the first of what cannot be used."""
+    if not len(reader):
+        unusable = f"; {len(reader.problems):,} items cannot be used, first: {reader.problems[0]}" if reader.problems else ""
+        raise InputError(f"the set has no images{unusable}")
+
+
 def class_counts(reader: ImageReader) -> np.ndarray:
     """Images per class: int64 (C,)."""
     return np.bincount(reader.labels, minlength=len(reader.class_names))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from orthodrome.data.check import require_images
 from orthodrome.data.decode import Size, printable
 from orthodrome.data.parallel import map_in_processes
 from orthodrome.data.problems import WHAT_TO_DO
@@ -76,8 +77,7 @@ def convert(
     _refuse_existing(target)
     if per_file < 1:
         raise InputError(f"a file holds at least one image; got {per_file}")
-    if not len(reader):
-        raise InputError("the set has no images; nothing to convert")
+    require_images(reader)
     make_writer = WRITERS.get(form)
     part = target.with_name(f".{target.name}.part")
     journal = _Journal(part / JOURNAL, _fingerprint(reader, form, encoding, per_file))

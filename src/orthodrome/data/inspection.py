@@ -16,7 +16,7 @@ from PIL import Image
 from rich.markup import escape
 from rich.table import Table
 
-from orthodrome.data.check import class_counts
+from orthodrome.data.check import class_counts, require_images
 from orthodrome.data.duplicates import SAME_LEVELS, difference, equal_pairs, near_pairs, thumbnail
 from orthodrome.data.examine import DIGEST_BYTES, ImageFacts, Progress, examine_all, facts
 from orthodrome.data.problems import Problem
@@ -78,8 +78,7 @@ def inspect(reader: ImageReader, workers: int = 0, progress: Progress | None = N
     Raises:
         InputError: the set has no images.
     """
-    if not len(reader):
-        raise InputError("the set has no images")
+    require_images(reader)
     found = _Collected()
     for index, one in enumerate(examine_all(reader, facts, workers, progress)):
         found.add(index, one)
