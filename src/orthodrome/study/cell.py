@@ -113,9 +113,7 @@ def _observer(reader: ImageReader) -> Callable[[Learner], dict[str, Any]]:
     def observe(learner: Learner) -> dict[str, Any]:
         if not isinstance(learner.head, ProxyHead) or learner.head.spec.link.additive:
             return {}  # no other class stands beside the own one
-        model = Model(
-            learner.backbone, learner.preprocessing, learner.recipe.backbone.name, learner.recipe.backbone.embedding_dim
-        )
+        model = Model(learner.network, learner.preprocessing, learner.recipe.backbone.name, learner.recipe.backbone.embedding_dim)
         pairs, samples = support_vectors(learner.head, model.vectors(images), labels)
         return {"support_pairs": pairs, "support_samples": samples}
 
