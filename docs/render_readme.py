@@ -47,7 +47,7 @@ def results() -> str:
         eer = f"{percent(row['eer'])} % ({percent(row['eer_low'])}–{percent(row['eer_high'])})"
         cost = f"{row['epochs']} epochs, {row['minutes']} min ({row['images_per_second']} images/s, {row['precision']})"
         lines.append(f"| `{row['recipe']}` | {row['loss']} | {accuracy} {interval} | {eer} | {cost} |")
-    machines = sorted({f"{row['machine']}, commit {row['commit']}" for row in rows})
+    machines = dict.fromkeys(f"`{row['recipe']}`: {row['machine']}, commit {row['commit']}" for row in rows)
     return "\n".join([*lines, "", f"({'; '.join(machines)})"])
 
 
