@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 from orthodrome.data import orl_faces
 from orthodrome.study.evidence import Evidence, evidence, verdict_on
 from orthodrome.study.found import Found, differences, read_found
+from orthodrome.study.pairs import write_pairs
 from orthodrome.study.pictures import pictures
 from orthodrome.study.plan import load_plan
 from orthodrome.study.render import pages
@@ -102,6 +104,14 @@ def test_a_study_from_its_file_to_its_pages(orl: Path, smoke: Path, run_cli: Cal
     assert rows["cosface"]["chosen_from"] == "tune"
     assert rows["softmax"]["unseen_images"] == str(TRAINING_PEOPLE)
     assert rows["triplet"]["unseen_images"] == "", "without classes there are no probabilities"
+
+    paired = tables(tmp_path / "study.csv").pairs
+    before = paired.read()
+    shutil.rmtree(tmp_path / "runs")
+    paired.path.unlink()
+    write_pairs(load_plan(smoke), tables(tmp_path / "study.csv"))
+    assert paired.read() == before, "differences are made of the tables alone"
+    assert before
 
     code, shown, _ = run_cli("study", smoke, "--render", *files, "--pages", tmp_path / "pages", "--recipes", tmp_path / "recipes")
     assert code == 0

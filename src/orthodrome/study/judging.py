@@ -22,7 +22,7 @@ from orthodrome.study.heads import calibration
 from orthodrome.study.resampled import FARS, FIGURES, Distributions, resample
 from orthodrome.types import EmbeddingSet
 
-EMBEDDINGS_FILE, RESAMPLES_FILE = "embeddings.npz", "resamples.npz"
+EMBEDDINGS_FILE = "embeddings.npz"
 
 Values = dict[str, str]
 """Columns of a row."""
@@ -33,7 +33,7 @@ class Judgement:
     """Columns of the row of a cell, and its curves by name."""
 
     values: Values
-    curves: Mapping[str, list[float]]
+    curves: Mapping[str, list[Any]]
 
 
 def judge_strangers(model: Model, reader: ImageReader, flip: str) -> Values:
@@ -42,17 +42,16 @@ def judge_strangers(model: Model, reader: ImageReader, flip: str) -> Values:
 
 
 def judge_test(model: Model, reader: ImageReader, pairs: ProtocolData, folder: Path, flip: str, resamples: int) -> Judgement:
-    """All comparisons of the test faces with intervals by identity, and the list of pairs. Keeps embeddings and resamples in ``folder``."""
+    """All comparisons of the test faces with intervals by identity, and the list of pairs. Keeps the embeddings in ``folder``."""
     embeddings = embed_reader(model, reader, flip=flip, workers=0)
     save_embeddings(embeddings, folder / EMBEDDINGS_FILE)
     values = rates(embeddings)
     units = unit_vectors(embeddings.vectors)
     found, seen = resample(units, embeddings.labels, float(values["eer"]), resamples)
-    found.save(folder / RESAMPLES_FILE)
     for figure in values.keys() & set(FIGURES):
         interval = found.interval(figure)
         values |= {f"{figure}_low": number(interval.low), f"{figure}_high": number(interval.high)}
-    curves = {"genuine": seen.genuine.tolist(), "impostor": seen.impostor.tolist()}
+    curves = {"genuine": seen.genuine.tolist(), "impostor": seen.impostor.tolist(), **found.curves()}
     return Judgement({**values, **_accuracy(embeddings, pairs), **_shapes(embeddings, seen)}, curves)
 
 

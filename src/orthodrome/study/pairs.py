@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from orthodrome.study.choose import choices
 from orthodrome.study.identity import Variation
-from orthodrome.study.judging import RESAMPLES_FILE, number
+from orthodrome.study.judging import number
 from orthodrome.study.plan import Cell, Plan
-from orthodrome.study.resampled import FIGURES, load_resampled, paired_difference
+from orthodrome.study.resampled import CURVE, FIGURES, Resampled, from_curves, paired_difference
 from orthodrome.study.rows import PAIR_KEY, Row, Tables, rows_of
 from orthodrome.study.settings import TEST
 from orthodrome.training.provenance import commit
@@ -52,9 +52,10 @@ def wanted_pairs(plan: Plan, rows: Mapping[str, Row]) -> Iterator[Pair]:
                     yield Pair(group.name, first, second)
 
 
-def write_pairs(plan: Plan, folder: Path, tables: Tables) -> None:
-    """Bring the rows of pairs up to date: those whose cells are others than before, and whose resamples are in ``folder``."""
+def write_pairs(plan: Plan, tables: Tables) -> None:
+    """Bring the rows of pairs up to date: those whose cells are others than before, and whose resamples are among the curves."""
     rows = rows_of(plan.name, tables)
+    resampled = _resampled(rows, tables)
     old = {tables.pairs.name(row): row for row in tables.pairs.read()}
     fresh: list[Row] = []
     for pair in wanted_pairs(plan, rows):
@@ -63,14 +64,23 @@ def write_pairs(plan: Plan, folder: Path, tables: Tables) -> None:
         described = {**named, "digests_first": digests[0], "digests_second": digests[1]}
         before = old.get(tables.pairs.name({**described, "figure": FIGURES[0]}))
         known = before is not None and all(before[key] == described[key] for key in ("digests_first", "digests_second"))
-        if not known and all((folder / cell.digest / RESAMPLES_FILE).exists() for cell in (*pair.first, *pair.second)):
-            fresh += _rows(pair, described, rows, folder)
+        if not known and all(cell.digest in resampled for cell in (*pair.first, *pair.second)):
+            fresh += _rows(pair, described, rows, resampled)
     if fresh:
         tables.pairs.add(fresh)
 
 
-def _rows(pair: Pair, described: Row, rows: Mapping[str, Row], folder: Path) -> list[Row]:
-    systems = [[load_resampled(folder / cell.digest / RESAMPLES_FILE) for cell in cells] for cells in (pair.first, pair.second)]
+def _resampled(rows: Mapping[str, Row], tables: Tables) -> dict[str, Resampled]:
+    """The resamples of each cell that has some, by digest."""
+    curves: dict[str, dict[str, list[float | None]]] = {}
+    for row in tables.curves.read():
+        if row["curve"].startswith(CURVE):
+            curves.setdefault(row["digest"], {})[row["curve"]] = json.loads(row["values"])
+    return {digest: from_curves(found, rows[digest]["test_set"]) for digest, found in curves.items() if digest in rows}
+
+
+def _rows(pair: Pair, described: Row, rows: Mapping[str, Row], resampled: Mapping[str, Resampled]) -> list[Row]:
+    systems = [[resampled[cell.digest] for cell in cells] for cells in (pair.first, pair.second)]
     common = {
         **described,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),

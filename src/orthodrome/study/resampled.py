@@ -14,13 +14,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from orthodrome.files import write_file
 from orthodrome.types import InputError, Interval
 
 BINS = 100
@@ -31,6 +28,7 @@ stays near, and each level costs a product of (R, P) with (P, P).
 
 _ROWS = 512
 FIGURES = ("eer", "tar_1e-2", "tar_1e-3")
+CURVE = "resampled "
 FARS = {"tar_1e-2": 0.01, "tar_1e-3": 0.001}
 
 
@@ -57,19 +55,17 @@ class Resampled:
         """95 % of the resamples."""
         return percentiles(self.figures[figure])
 
-    def save(self, path: Path) -> Path:
-        """To an ``.npz``."""
-        arrays: dict[str, Any] = {"people": np.array(self.people), **self.figures}
-        return write_file(path, lambda file: np.savez(file, **arrays))
+    def curves(self) -> dict[str, list[float | None]]:
+        """For the table of curves, six decimals; None for NaN."""
+        return {
+            f"{CURVE}{figure}": [None if np.isnan(value) else round(value, 6) for value in values.tolist()]
+            for figure, values in self.figures.items()
+        }
 
 
-def load_resampled(path: Path) -> Resampled:
-    """What `Resampled.save` wrote. Raises InputError where it is not there."""
-    try:
-        with np.load(path) as stored:
-            return Resampled({name: stored[name] for name in FIGURES}, str(stored["people"]))
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as the resamples of a cell: {error}") from None
+def from_curves(curves: Mapping[str, Sequence[float | None]], people: str) -> Resampled:
+    """What `Resampled.curves` has written."""
+    return Resampled({figure: np.array(curves[f"{CURVE}{figure}"], np.float64) for figure in FIGURES}, people)
 
 
 def percentiles(values: np.ndarray) -> Interval:

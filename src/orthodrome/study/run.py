@@ -108,7 +108,7 @@ def record(plan: Plan, site: Site, tables: Tables, done: Done) -> None:
         ]
     )
     tables.cells.add([done.row])
-    write_pairs(plan, site.folder, tables)
+    write_pairs(plan, tables)
 
 
 def expected_minutes(rows: Iterable[Row], judge: str) -> float:
