@@ -34,7 +34,9 @@ def measure(path: Path, overrides: list[str], reader: ImageReader, steps: int, r
     rates = [tuple(bare(learner, recipe, classes, steps) for learner in (fused, plain)) for _ in range(rounds)]
     ratios = sorted(compiled / uncompiled for compiled, uncompiled in rates)
     compiled, uncompiled = (sorted(side)[len(ratios) // 2] for side in zip(*rates, strict=True))
-    print(f"  compiled {compiled:.0f} images/s, plain {uncompiled:.0f}: {ratios[len(ratios) // 2]:.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})")
+    print(
+        f"  compiled {compiled:.0f} images/s, plain {uncompiled:.0f}: {ratios[len(ratios) // 2]:.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})"
+    )
     return {
         "recipe": recipe.name,
         "precision": recipe.precision,
