@@ -48,6 +48,11 @@ def fused(function: Function) -> Function:
     return run
 
 
+def reason_of(error: Exception) -> str:
+    """The first line of what torch.compile says where it fails."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
 def _description(leaf: Any) -> Any:
     return (leaf.shape, leaf.stride(), leaf.dtype, leaf.device) if isinstance(leaf, Tensor) else leaf
 
@@ -69,7 +74,7 @@ def _compile(function: Function, leaves: list[Any], structure: Any) -> Function:
         program = torch.compile(make_fx(of_tensors)(*tensors), dynamic=False)
         program(*tensors)
     except Exception as error:  # whatever a missing or broken compiler raises
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = reason_of(error)
         _unavailable.append(reason)
         warnings.warn(
             f"tiles are computed without torch.compile, at 1.3 to 2 times the time: {reason}. On a CPU it needs a C++ compiler (g++)",

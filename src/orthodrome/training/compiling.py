@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import nn
 
+from orthodrome.fuse import reason_of
 from orthodrome.types import InputError
 
 
@@ -20,14 +21,13 @@ def compiled(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _require_compiler(device: torch.device) -> None:
-    """A small program is compiled first: a missing compiler is told in one line, and before the data is read."""
+    """A small program is compiled first: a missing compiler is told in one line, and before images are decoded."""
     try:
         torch.compile(_probe)(torch.ones(64, device=device))
     except Exception as error:  # whatever a missing or broken compiler raises
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         needed = "triton" if device.type == "cuda" else "a C++ compiler (g++)"
         raise InputError(
-            f"compile: true, and torch.compile does not work here: {reason}. It needs {needed}; or train without it: --set compile=false"
+            f"compile: true, and torch.compile does not work here: {reason_of(error)}. It needs {needed}; or train without it: --set compile=false"
         ) from None
 
 
