@@ -27,7 +27,8 @@ def _require_compiler(device: torch.device) -> None:
     except Exception as error:  # whatever a missing or broken compiler raises
         needed = "triton" if device.type == "cuda" else "a C++ compiler (g++)"
         raise InputError(
-            f"compile: true, and torch.compile does not work here: {reason_of(error)}. It needs {needed}; or train without it: --set compile=false"
+            f"compile: true, and torch.compile does not work here: {reason_of(error)}. It needs {needed}; or train without it: "
+            "--set compile=false"
         ) from None
 
 
