@@ -26,7 +26,7 @@ MANY_PEOPLE, FEW_LEVELS, MORE_LEVELS = 1000, (0.5, 0.7, 0.85, 1.0, 1.18, 1.43, 2
 stays near, and each level costs a product of (R, P) with (P, P).
 """
 
-_ROWS = 512
+_ROWS = 128
 FIGURES = ("eer", "tar_1e-2", "tar_1e-3")
 CURVE = "resampled "
 FARS = {"tar_1e-2": 0.01, "tar_1e-3": 0.001}
@@ -131,16 +131,15 @@ _FINE = 20_000
 
 def _first_pass(vectors: torch.Tensor, people: np.ndarray) -> tuple[np.ndarray, Distributions]:
     """Counts of impostor scores in `_FINE` bins of [−1, 1], and the distributions."""
-    fine = {kind: np.zeros(_FINE, np.int64) for kind in ("genuine", "impostor")}
-    labels = torch.from_numpy(people)
+    counts, labels = np.zeros(2 * _FINE, np.int64), torch.from_numpy(people)
     for start in range(0, len(vectors), _ROWS):
         scores = vectors[start : start + _ROWS] @ vectors[start:].T
-        rows, columns = torch.arange(len(scores)).unsqueeze(1), torch.arange(scores.shape[1])
         codes = ((scores + 1) * (_FINE / 2)).to(torch.int64).clamp_(0, _FINE - 1)
-        same = labels[start : start + _ROWS].unsqueeze(1) == labels[start:]
-        upper = rows < columns
-        for kind, mask in (("genuine", same & upper), ("impostor", ~same & upper)):
-            fine[kind] += torch.bincount(codes[mask], minlength=_FINE).numpy()
+        codes += _FINE * (labels[start : start + _ROWS].unsqueeze(1) == labels[start:])
+        square = codes[:, : len(codes)]
+        square[torch.ones_like(square).tril_().bool()] = 2 * _FINE  # no comparison i < j
+        counts += torch.bincount(codes.view(-1), minlength=2 * _FINE + 1)[:-1].numpy()
+    fine = {"impostor": counts[:_FINE], "genuine": counts[_FINE:]}
     centres = np.degrees(np.arccos((np.arange(_FINE) + 0.5) * 2 / _FINE - 1))
     coarse = {kind: counts.reshape(BINS, -1).sum(axis=1) for kind, counts in fine.items()}
     angles = {kind: _moments(centres, counts) for kind, counts in fine.items()}
@@ -165,23 +164,33 @@ def _above_all(counts: np.ndarray) -> float:
 
 
 def _weights(vectors: torch.Tensor, people: np.ndarray, levels: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Resampled weight (R, K) of the impostors, and of the genuines, at or above each level. ``people`` (N,) ascend."""
+    """Resampled weight (R, K) of the impostors, and of the genuines, at or above each of the descending levels. ``people`` (N,) ascend."""
     starts, weights = np.flatnonzero(np.diff(people, prepend=-1)), torch.from_numpy(draws)
-    impostors, genuines = np.zeros((2, len(draws), len(levels)))
+    impostors, genuines = torch.zeros(2, len(draws), len(levels), dtype=torch.float64)
     for first, last in _blocks(starts, len(vectors)):
         begin, end = starts[first], starts[last] if last < len(starts) else len(vectors)
-        scores = (vectors[begin:end] @ vectors[begin:].T).numpy()
-        np.fill_diagonal(scores, 2)  # each with itself, whatever its product is rounded to
-        own, size = np.arange(last - first), np.diff(np.append(starts[first:last], end))
-        for number, level in enumerate(levels):
-            columns = np.add.reduceat(scores >= level, starts[first:] - begin, axis=1, dtype=np.int32)
-            counts = np.add.reduceat(columns, starts[first:last] - begin, axis=0)  # (people of the block, people from it on)
-            genuines[:, number] += draws[:, first:last] @ ((counts[own, own] - size) / 2)
-            others = torch.from_numpy(np.triu(counts, 1).astype(np.float32))
-            impostors[:, number] += (
-                ((weights[:, first:] @ others.T) * weights[:, first:last]).sum(dim=1, dtype=torch.float64).numpy()
-            )
-    return impostors, genuines
+        counts = _reached(vectors[begin:end], vectors[begin:], torch.from_numpy(people[begin:] - first), levels)
+        own = torch.arange(last - first)
+        genuines += weights[:, first:last].double() @ (counts[own, own].double() / 2)
+        counts[own.unsqueeze(1) >= torch.arange(counts.shape[1])] = 0  # not a < b
+        beside = weights[:, first:] @ counts.transpose(0, 1).reshape(counts.shape[1], -1)  # (R, people of the block · K)
+        impostors += (beside.view(len(draws), *counts[:, 0].shape) * weights[:, first:last, None]).sum(dim=1, dtype=torch.float64)
+    return impostors.numpy(), genuines.numpy()
+
+
+def _reached(vectors: torch.Tensor, others: torch.Tensor, people: torch.Tensor, levels: np.ndarray) -> torch.Tensor:
+    """How many comparisons of each person of ``vectors`` with each of ``others``, which begin with them, reach each descending level.
+
+    No image is compared with itself. float32 (people of ``vectors``, people of ``others``, K): no two people have 2²⁴ comparisons.
+    """
+    scores, kinds = vectors @ others.T, len(levels) + 1
+    scores.fill_diagonal_(-2)  # each with itself, below all levels
+    codes = torch.bucketize(scores.neg_(), torch.from_numpy(-levels))  # the first level it reaches
+    codes += people.mul(kinds)
+    rows, columns = int(people[len(vectors) - 1]) + 1, int(people[-1]) + 1
+    codes += people[: len(vectors), None].mul(columns * kinds)
+    counts = torch.bincount(codes.view(-1), minlength=rows * columns * kinds).view(rows, columns, kinds)
+    return counts[:, :, :-1].float().cumsum(2)
 
 
 def _blocks(starts: np.ndarray, count: int) -> Iterator[tuple[int, int]]:
