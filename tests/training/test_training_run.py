@@ -67,12 +67,15 @@ def test_what_is_observed_is_logged_and_changes_nothing(tiny_recipe: dict[str, A
     assert_same_weights(tmp_path / "alone", tmp_path / "observed")
 
 
-@pytest.mark.parametrize("loss", ["adacos", "a_softmax", "sphereface2"])
+@pytest.mark.parametrize(
+    ("loss", "compiled"),
+    [("adacos", False), ("a_softmax", False), ("sphereface2", False), pytest.param("cosface", True, marks=pytest.mark.slow)],
+)
 def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(
-    loss: str, tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loss: str, compiled: bool, tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped in the middle of an epoch; AdaCos' scale, A-Softmax's step and SphereFace2's bias are part of the state."""
-    tiny_recipe["loss"] = {"name": loss}
+    tiny_recipe |= {"loss": {"name": loss}, "compile": compiled}
     tiny_recipe["optimizer"] = {"learning_rate": 0.01}
     run(tiny_recipe, small_faces, tmp_path / "straight")
 
