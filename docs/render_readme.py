@@ -11,6 +11,10 @@ from pathlib import Path
 
 from orthodrome.losses import find_row, names
 from orthodrome.losses.describe import link_to, main_defaults
+from orthodrome.study.found import read_found, systems
+from orthodrome.study.plan import load_plan
+from orthodrome.study.resampled import FIGURES
+from orthodrome.study.rows import tables
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -51,7 +55,19 @@ def results() -> str:
     return "\n".join([*lines, "", f"({'; '.join(machines)})"])
 
 
-BLOCKS = {"losses": losses, "quickstart": quickstart, "results": results}
+def study() -> str:
+    """The losses of the first study under one budget, those that were run, the lowest EER first."""
+    found = read_found(load_plan(ROOT / "studies" / "first.yaml"), tables(RESULTS / "study.csv"))
+    run = [system for system in systems(found, found.plan.group("a-losses")) if system.judged]
+    lines = ["| loss | EER | TAR at FAR 1 % | TAR at FAR 0.1 % | accuracy on the 6,000 pairs |", "|---|---|---|---|---|"]
+    for system in sorted(run, key=lambda system: float(system.judged[0]["eer"])):
+        row = system.judged[0]
+        rates = [f"{percent(row[name])} ({percent(row[f'{name}_low'])}–{percent(row[f'{name}_high'])})" for name in FIGURES]
+        lines.append(f"| `{system.name}` | {' | '.join(rates)} | {percent(row['accuracy'])} ± {percent(row['accuracy_error'])} |")
+    return "\n".join(lines)
+
+
+BLOCKS = {"losses": losses, "quickstart": quickstart, "results": results, "study": study}
 
 
 def read(name: str) -> list[dict[str, str]]:

@@ -6,6 +6,7 @@ C++ compiler on a CPU (or triton on a GPU); without one, ``f`` runs as it is, an
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,7 @@ LARGEST_VARIETY = 16
 """Different shapes compiled for one function; what comes after runs as it is."""
 
 _unavailable: list[str] = []
+_compiling = threading.RLock()  # torch compiles in one thread at a time
 
 
 def fused(function: Function) -> Function:
@@ -39,11 +41,10 @@ def fused(function: Function) -> Function:
         if _unavailable or max(tensor.numel() for tensor in tensors) < SMALLEST:
             return function(*arguments)
         key = (structure, *(_description(leaf) for leaf in leaves))
-        if key not in programs:
-            if len(programs) == LARGEST_VARIETY:
-                return function(*arguments)
-            programs[key] = _compile(function, leaves, structure)
-        return programs[key](*tensors)
+        with _compiling:
+            if key not in programs and len(programs) < LARGEST_VARIETY:
+                programs[key] = _compile(function, leaves, structure)
+        return programs[key](*tensors) if key in programs else function(*arguments)
 
     return run
 

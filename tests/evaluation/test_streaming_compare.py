@@ -18,6 +18,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orthodrome import fuse
 from orthodrome.evaluation import canonical_scores, compare_all, equal_error_rate, pair_scores, streaming_memory, tar_at_far
 from orthodrome.evaluation.scores import score_block, unit_vectors
 from orthodrome.evaluation.streaming import compare, passes, pilot, tiles
@@ -123,6 +124,25 @@ def test_the_cut_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
         result = counted(vectors, labels, fars=FARS, roc=True)
         found.append((result.rows, result.eer, [array.tolist() for array in vars(result.roc).values()]))
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_threads_do_not_matter(long: bool, small_tiles: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the work on a tile is compiled."""
+    monkeypatch.setattr(compare, "LONG", 0 if long else compare.LONG)
+    monkeypatch.setattr(fuse, "SMALLEST", 0)
+    vectors, labels = people(4, 384, 16, 40)
+    alone = counted(vectors, labels, fars=FARS, roc=True)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        shared = counted(vectors, labels, fars=FARS, roc=True)
+    finally:
+        torch.set_num_threads(before)
+    assert shared.rows == alone.rows
+    assert shared.eer == alone.eer
+    for name in ("thresholds", "accepted_genuine", "accepted_impostor"):
+        np.testing.assert_array_equal(getattr(shared.roc, name), getattr(alone.roc, name))
 
 
 def test_processes_do_not_matter(small_tiles: None, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from orthodrome.evaluation.streaming.passes import Progress, State, mark_of, run
 from orthodrome.evaluation.streaming.pilot import DEVIATIONS, PILOT_BYTES, Pilot, pilot
 from orthodrome.evaluation.streaming.resampling import identity_intervals
 from orthodrome.evaluation.streaming.screens import Screen
+from orthodrome.evaluation.streaming.sharing import tile_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Counts, comparison, count, side
 from orthodrome.evaluation.streaming.tallies import Band, disjoint
 from orthodrome.evaluation.streaming.tiles import Unit, check_vectors, plan, tile_memory
@@ -142,9 +143,10 @@ def compare_all(
 def streaming_memory(dimension: int, probes: int) -> int:
     """The most bytes `compare_all` takes for so many ``probes``, beside the embeddings, the interpreter and its libraries.
 
-    Panels, a tile and the pilot's sample; scores recorded one by one come on top, at 12 bytes for each distinct float32 number.
+    Panels, a tile in each thread and the pilot's sample; scores recorded one by one come on top, at 12 bytes for each distinct float32
+    number.
     """
-    return tile_memory(dimension, probes) + PILOT_BYTES
+    return tile_memory(dimension, probes, tile_threads()) + PILOT_BYTES
 
 
 # ----------------------------------------------------------------------------------------------------------- the search

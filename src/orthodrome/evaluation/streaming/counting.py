@@ -24,7 +24,7 @@ from orthodrome.fuse import fused
 SEGMENT = 32
 """Neighbouring scores that are passed over together when none of them is of interest."""
 
-LISTED = 2048
+LISTED = 256
 """Comparisons scored at a time by the compiled sums."""
 
 MANY, BLOCK_ROWS = 0.01, 128

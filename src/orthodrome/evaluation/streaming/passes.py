@@ -19,9 +19,10 @@ import numpy as np
 import torch
 
 from orthodrome.evaluation.streaming.counting import Work, count_tile
+from orthodrome.evaluation.streaming.sharing import in_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Side
 from orthodrome.evaluation.streaming.tallies import Band, Tally
-from orthodrome.evaluation.streaming.tiles import Plan, Unit, tiles_of
+from orthodrome.evaluation.streaming.tiles import Cut, Plan, Unit, cuts_of, room_for
 from orthodrome.files import write_file
 from orthodrome.types import InputError
 
@@ -145,10 +146,16 @@ def _results(work: Work, cut: Plan, jobs: list[list[int]], workers: int) -> Iter
 
 
 def _count(work: Work, units: Sequence[Unit]) -> tuple[Tally, Tally]:
-    genuine, impostor = Tally(work.bands), Tally(work.bands)
-    for tiles in tiles_of(work.problem, work.screen, units):
-        for tile in tiles:
-            count_tile(work, tile, genuine, impostor)
+    def count(cuts: Iterator[Cut]) -> tuple[Tally, Tally]:
+        genuine, impostor, room = Tally(work.bands), Tally(work.bands), room_for(work.screen)
+        for cut in cuts:
+            count_tile(work, cut.scored(room), genuine, impostor)
+        return genuine, impostor
+
+    (genuine, impostor), *others = in_threads(cuts_of(work.problem, work.screen, units), count)
+    for other in others:
+        genuine.merge(other[0])
+        impostor.merge(other[1])
     return genuine, impostor
 
 

@@ -73,15 +73,14 @@ def hold(work: Work, units: Sequence[Unit], level: float, people: People) -> Hel
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [
         (np.empty(0, np.float32), np.empty(0, bool), np.empty((0, 2), np.int64))
     ]
-    for tiles in tiles_of(work.problem, work.screen, units):
-        for tile in tiles:
-            lowest = work.screen.rounded(level - tile.error)
-            impostors = impostors_at(work.problem, tile, peaks(tile.scores, lowest)).positions
-            for same, (rows, columns) in ((True, genuine_positions(work.problem, tile)), (False, impostors)):
-                scores = canonical(work, tile, (rows, columns))
-                kept = slice(None) if same else scores >= level
-                codes = np.stack([people.probes[tile.rows][rows], people.gallery[tile.columns][columns]], axis=1)
-                parts.append((scores[kept], np.full(len(scores[kept]), same), codes[kept]))
+    for tile in tiles_of(work.problem, work.screen, units):
+        lowest = work.screen.rounded(level - tile.error)
+        impostors = impostors_at(work.problem, tile, peaks(tile.scores, lowest)).positions
+        for same, (rows, columns) in ((True, genuine_positions(work.problem, tile)), (False, impostors)):
+            scores = canonical(work, tile, (rows, columns))
+            kept = slice(None) if same else scores >= level
+            codes = np.stack([people.probes[tile.rows][rows], people.gallery[tile.columns][columns]], axis=1)
+            parts.append((scores[kept], np.full(len(scores[kept]), same), codes[kept]))
     return Held(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 

@@ -110,12 +110,11 @@ def _nobody(vectors: ArrayLike, name: str) -> Side:
 
 def _tiles(problem: Comparison, screen: str, progress: Progress | None) -> Iterator[Tile]:
     total, done = len(problem.probes) * len(problem.gallery), 0
-    for tiles in tiles_of(problem, choose_screen(screen, problem), plan(problem).units):
-        for tile in tiles:
-            yield tile
-            done += tile.scores.numel()
-            if progress:
-                progress(done, total)
+    for tile in tiles_of(problem, choose_screen(screen, problem), plan(problem).units):
+        yield tile
+        done += tile.scores.numel()
+        if progress:
+            progress(done, total)
 
 
 def _merged(tile: Tile, k: int, scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -44,19 +45,21 @@ def plan(problem: Comparison) -> Plan:
     return Plan(tuple(units))
 
 
-def tile_memory(dimension: int, probes: int) -> int:
-    """The most bytes that panels and a tile take: float32 unit vectors and their roundings, float64 ones on the way, two tiles' worth."""
+def tile_memory(dimension: int, probes: int, threads: int) -> int:
+    """The most bytes that panels and tiles take: float32 unit vectors and their roundings, float64 ones on the way, and in each thread a
+    panel of the gallery and two tiles' worth.
+    """
     normalising = 2 * 8 * dimension * TILE_ROWS
-    panels = (min(_panel_rows(dimension), probes) + TILE_COLUMNS) * 8 * dimension
-    return panels + normalising + 2 * 4 * TILE_ROWS * TILE_COLUMNS
+    panels = (min(_panel_rows(dimension), probes) + threads * TILE_COLUMNS) * 8 * dimension
+    return panels + normalising + threads * 2 * 4 * TILE_ROWS * TILE_COLUMNS
 
 
 def _panel_rows(dimension: int) -> int:
     return max(TILE_ROWS, PANEL_BYTES // (8 * dimension) // TILE_ROWS * TILE_ROWS)
 
 
-def _slices(count: int, size: int) -> list[slice]:
-    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+def _slices(stop: int, size: int, first: int = 0) -> list[slice]:
+    return [slice(start, min(start + size, stop)) for start in range(first, stop, size)]
 
 
 def check_vectors(problem: Comparison) -> None:
@@ -91,38 +94,57 @@ class Tile:
     same_group: Positions
 
 
-def tiles_of(problem: Comparison, screen: Screen, units: Sequence[Unit]) -> Iterator[Iterator[Tile]]:
-    """The tiles of each unit, an iterator a unit; their scores share one room, so use one before you ask for the next.
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A tile before it is scored: ``rows`` of the probes, ``inside`` a panel of them, and ``columns`` of the gallery, a panel."""
 
-    Within one set what is not i < j scores −2, below every canonical score.
-    """
-    room = torch.empty(TILE_ROWS * TILE_COLUMNS, dtype=screen.dtype)
-    held: tuple[slice, Panel] | None = None
-    for above, beside in units:
-        if held is None or held[0] != above:
-            held = None  # released before the next is made
-            held = above, load(problem.probes, above, screen)
-        yield _unit(problem, screen, above, held[1], beside, load(problem.gallery, beside, screen), room)
+    problem: Comparison
+    screen: Screen
+    probes: Panel
+    gallery: Panel
+    inside: slice
+    rows: slice
+    columns: slice
+    labels: Lookup
+    groups: Lookup
+
+    def scored(self, room: Tensor) -> Tile:
+        """The tile, its scores in `room_for` the screen. Within one set what is not i < j scores −2, below every canonical score."""
+        scores = self.screen.products(self.probes, self.gallery, self.inside, room)
+        sides = (self.labels, self.problem.probes.labels), (self.groups, self.problem.probes.groups)
+        same_label, same_group = (lookup.matches(codes[self.rows]) for lookup, codes in sides)
+        if self.problem.within and self.columns.start < self.rows.stop:
+            shift = self.rows.start - self.columns.start
+            _blank_lower(scores, shift)
+            same_label, same_group = _upper(same_label, shift), _upper(same_group, shift)
+        error, units = bound(self.probes, self.gallery), self.probes.units[self.inside]
+        return Tile(scores, self.rows, self.columns, error, units, self.gallery.units, same_label, same_group)
 
 
-def _unit(
-    problem: Comparison, screen: Screen, above: slice, probes: Panel, beside: slice, gallery: Panel, room: Tensor
-) -> Iterator[Tile]:
-    labels, groups = Lookup(problem.gallery.labels[beside]), Lookup(problem.gallery.groups[beside])
-    error = bound(probes, gallery)
-    for start in range(above.start, above.stop, TILE_ROWS):
-        rows = slice(start, min(start + TILE_ROWS, above.stop))
-        if problem.within and beside.stop - 1 <= rows.start:
-            continue
-        inside = slice(rows.start - above.start, rows.stop - above.start)
-        scores = screen.products(probes, gallery, inside, room)
-        listed = [
-            lookup.matches(codes[rows]) for lookup, codes in ((labels, problem.probes.labels), (groups, problem.probes.groups))
-        ]
-        if problem.within and beside.start < rows.stop:
-            _blank_lower(scores, rows.start - beside.start)
-            listed = [_upper(positions, rows.start - beside.start) for positions in listed]
-        yield Tile(scores, rows, beside, error, probes.units[inside], gallery.units, listed[0], listed[1])
+def room_for(screen: Screen) -> Tensor:
+    """Memory for the scores of one tile after another."""
+    return torch.empty(TILE_ROWS * TILE_COLUMNS, dtype=screen.dtype)
+
+
+def tiles_of(problem: Comparison, screen: Screen, units: Sequence[Unit]) -> Iterator[Tile]:
+    """All tiles of ``units``; their scores share one room, so use one before you ask for the next."""
+    room = room_for(screen)
+    for cut in cuts_of(problem, screen, units):
+        yield cut.scored(room)
+
+
+def cuts_of(problem: Comparison, screen: Screen, units: Sequence[Unit]) -> Iterator[Cut]:
+    """All tiles of ``units``, not yet scored. Panels are loaded when their first tile is asked for."""
+    for above, run in groupby(units, key=lambda unit: unit[0]):
+        probes = load(problem.probes, above, screen)
+        for _, beside in run:
+            gallery = load(problem.gallery, beside, screen)
+            labels, groups = Lookup(problem.gallery.labels[beside]), Lookup(problem.gallery.groups[beside])
+            for rows in _slices(above.stop, TILE_ROWS, above.start):
+                if not problem.within or beside.stop - 1 > rows.start:
+                    inside = slice(rows.start - above.start, rows.stop - above.start)
+                    yield Cut(problem, screen, probes, gallery, inside, rows, beside, labels, groups)
+        del probes  # released before the next are loaded
 
 
 def _blank_lower(scores: Tensor, shift: int) -> None:
