@@ -6,12 +6,12 @@ import csv
 import re
 from pathlib import Path
 
-from orthodrome.heads.measure import MOMENTS, head_memory, largest_head
+from orthodrome.heads.measure import OPTIMIZER_ARRAYS, head_memory, largest_head
 
 ROOT = Path(__file__).parents[1]
 PAGE, RESULTS = ROOT / "docs" / "large-heads.md", ROOT / "benchmarks" / "results" / "heads.csv"
 DIMENSION, BATCH, GIB = 512, 1024, 2**30
-MACHINES = (("24 GB", 24, 1), ("80 GB", 80, 1), ("8 × 80 GB", 80, 8))
+MACHINES = (("24 GiB", 24, 1), ("80 GiB", 80, 1), ("8 × 80 GiB", 80, 8))
 
 
 def sizes() -> str:
@@ -28,10 +28,12 @@ def sizes() -> str:
             for _, memory, many in MACHINES
         )
         lines.append(f"| {optimizer} | " + " | ".join(f"{classes / 1e6:.1f} M" for classes in most) + " |")
-    lines += ["", "| GiB on each process | " + " | ".join(MOMENTS) + " |", "|---|" + "---|" * len(MOMENTS)]
+    lines += ["", "| GiB on each process | " + " | ".join(OPTIMIZER_ARRAYS) + " |", "|---|" + "---|" * len(OPTIMIZER_ARRAYS)]
     for classes in (1_000_000, 10_000_000, 100_000_000):
         for many in (1, 8):
-            needs = (head_memory(classes, DIMENSION, BATCH * many, processes=many, optimizer=name) / GIB for name in MOMENTS)
+            needs = (
+                head_memory(classes, DIMENSION, BATCH * many, processes=many, optimizer=name) / GIB for name in OPTIMIZER_ARRAYS
+            )
             label = f"{classes // 1_000_000} M classes, {many} process{'es' if many > 1 else ''}"
             lines.append(f"| {label} | " + " | ".join(f"{need:.1f}" for need in needs) + " |")
     return "\n".join(lines)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from loss_cases import CASES, CLASSES, head_of, inputs
 from torch import Tensor
 
 from orthodrome import ProxyHead
+from orthodrome.heads.tiles import SIZES, Tile, filled
 from orthodrome.types import InputError, LossOutput
 
 
@@ -131,6 +134,44 @@ def test_filtering_leaves_out_what_is_below_the_floor_and_nothing_else(case: str
     bound = floor * steepest / head.weight[dropped].norm(dim=1)
     assert (dw_exact[dropped].norm(dim=1) <= bound).all()
     assert ((dx - dx_exact).norm(dim=1) <= floor * steepest * dropped.sum() / 16).all(), "all norms of x are above 1"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [([], []), ([1, 4], [0, 1, 2, 4]), ([0, 1, 5, 6], [0, 1, 5, 6]), ([0, 2, 3, 4, 5], list(range(7)))],
+)
+def test_gathered_classes_are_filled_up(chosen: list[int], expected: list[int]) -> None:
+    assert filled(torch.tensor(chosen, dtype=torch.int64), 7, 4).tolist() == expected
+
+
+@pytest.mark.parametrize("case", ["arcface", "sphereface2"])
+def test_gathered_tiles_have_few_sizes(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the batch leaves below the floor: each size is compiled."""
+    seen = set()
+    original = Tile._add_products
+
+    def spied(self: Tile, by_raw: torch.Tensor, *rest: Any) -> None:
+        seen.add(by_raw.shape[1])
+        original(self, by_raw, *rest)
+
+    monkeypatch.setattr(Tile, "_add_products", spied)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        head = ProxyHead(case, 1000, 8, impl="chunked", chunk_size=160, filter_below=2e-3)
+        if case == "sphereface2":
+            torch.nn.init.constant_(head.bias, -10.0)
+        labels = torch.randint(1000, (4 + seed,))
+        head(50 * head.weight[labels].detach() + torch.randn(len(labels), 8), labels).loss.backward()
+    assert len(seen - {1000 % 160}) <= SIZES
+    assert min(seen) < 160, "some tiles were filtered"
+
+
+def test_the_gradient_of_tiles_is_not_differentiated_again() -> None:
+    head = ProxyHead("arcface", 6, 4, impl="chunked")
+    embeddings = torch.randn(3, 4, requires_grad=True)
+    (gradient,) = torch.autograd.grad(head(embeddings, torch.arange(3)).loss, embeddings, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.square().sum().backward()
 
 
 def test_smoothed_labels_cannot_be_filtered() -> None:

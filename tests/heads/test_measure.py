@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
-from orthodrome.heads.measure import head_memory, in_turn, largest_head, measure_head, peak_bytes
+from orthodrome.heads.measure import OPTIMIZER_ARRAYS, head_memory, in_turn, largest_head, measure_head, peak_bytes
 from orthodrome.types import InputError
 
 
@@ -49,6 +51,34 @@ def test_the_largest_head_just_fits(optimizer: str, processes: int) -> None:
     assert head_memory(most, 512, 1024, processes=processes, optimizer=optimizer) <= memory
     assert head_memory(most + processes, 512, 1024, processes=processes, optimizer=optimizer) > memory
     assert largest_head(2**20, 512, 1024) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("sgd", lambda weight: torch.optim.SGD([weight], 0.1, momentum=0.9, weight_decay=5e-4)),
+        ("adamw", lambda weight: torch.optim.AdamW([weight], 0.1)),
+    ],
+)
+def test_a_step_of_an_optimizer_holds_what_is_said(
+    name: str, make: Callable[[torch.nn.Parameter], torch.optim.Optimizer]
+) -> None:
+    weight = torch.nn.Parameter(torch.randn(1000, 64))
+    weight.grad = torch.randn(1000, 64)
+    optimizer = make(weight)
+    optimizer.step()
+    moments = sum(value.nbytes for value in optimizer.state[weight].values() if isinstance(value, torch.Tensor) and value.ndim)
+
+    def step() -> torch.Tensor:
+        optimizer.step()
+        return weight.detach()[0, 0]
+
+    assert (moments + peak_bytes(step)) / weight.nbytes == pytest.approx(OPTIMIZER_ARRAYS[name], abs=0.05)
+
+
+def test_subcentres_are_counted() -> None:
+    most = largest_head(24 * 2**30, 512, 1024)
+    assert largest_head(24 * 2**30, 512, 1024, per_class=3) == pytest.approx(most / 3, abs=2)
 
 
 def test_unknown_optimizers_and_no_rounds_are_refused() -> None:

@@ -40,6 +40,17 @@ def test_nothing_to_compare_is_zero_with_a_zero_gradient(name: str, labels: torc
         assert not x.grad.any()
 
 
+@pytest.mark.parametrize("name", FORMS)
+def test_not_finite_embeddings_are_named_and_not_remembered(name: str) -> None:
+    head, x = PairHead(name, memory=20), embeddings().detach()
+    head(x, LABELS)
+    before = {key: value.clone() for key, value in head.state_dict().items()}
+    x[3, 1] = torch.nan
+    with pytest.raises(InputError, match="row 3 is not"):
+        head(x, LABELS)
+    torch.testing.assert_close(dict(head.state_dict()), before)
+
+
 @pytest.mark.parametrize("memory", [0, 5])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("name", FORMS)

@@ -259,6 +259,40 @@ def test_elastic_margins_are_seeded_and_sorted(seed: int, plus: bool) -> None:
         assert (margins[rows_target.argsort()].diff() <= 0).all(), "the hardest sample has the largest margin"
 
 
+@pytest.mark.parametrize("plus", [False, True])
+@pytest.mark.parametrize("name", ["elastic_arcface", "elastic_cosface"])
+def test_elastic_margins_are_normal_around_the_margin(name: str, plus: bool) -> None:
+    """Found again from the losses of one sample many times, between two classes."""
+    torch.manual_seed(0)
+    head = ProxyHead(name, 2, 2, scale=4.0, plus=plus).double()
+    head.weight.data = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    angle = 0.7
+    embeddings = torch.tensor([[math.cos(angle), math.sin(angle)]], dtype=torch.float64).expand(4000, 2)
+    losses_B = head(embeddings, torch.zeros(4000, dtype=torch.int64)).per_sample.detach()
+    phi = math.sin(angle) - torch.log(torch.expm1(losses_B)) / 4
+    margins = torch.acos(phi) - angle if name == "elastic_arcface" else math.cos(angle) - phi
+    margin, sigma = head.spec.hyper["margin"], head.spec.hyper["sigma"]
+    assert margins.mean() == pytest.approx(margin, abs=5 * sigma / 4000**0.5)
+    assert margins.std() == pytest.approx(sigma, rel=0.06)
+
+
+@pytest.mark.parametrize("margin", [-0.3, torch.tensor([[-0.3]], dtype=torch.float64)], ids=["number", "tensor"])
+@pytest.mark.parametrize("fallback", ["linear", "clamp_theta", "cos", "none"])
+def test_a_negative_margin_is_never_beyond(fallback: str, margin: Any) -> None:
+    cos = torch.tensor([[-0.99]], dtype=torch.float64)
+    assert float(angular.add_angle(cos, margin, fallback)) == pytest.approx(math.cos(math.acos(-0.99) - 0.3))
+
+
+@pytest.mark.parametrize("name", ["sv_am_softmax", "sv_arc_softmax"])
+def test_under_an_easy_margin_support_vectors_are_above_that_phi(name: str) -> None:
+    spec = losses.get(name, easy_margin=True)
+    cos_y, cos = torch.tensor([[-0.2]]), torch.tensor([[-0.5, -0.1]])
+    values = {key: spec.hyper[key] for key in ("t", "margin", "fallback") if key in spec.hyper}
+    phi, nu = spec.angular(cos_y, cos, **values)
+    assert phi.item() == pytest.approx(-0.2)
+    assert nu.tolist()[0] == pytest.approx([-0.5, 1.2 * -0.1 + 0.2])
+
+
 @pytest.mark.parametrize("name", losses.proxy_names())
 @given(seed=SEEDS, order=st.permutations(range(BATCH)))
 @settings(max_examples=5, deadline=None)

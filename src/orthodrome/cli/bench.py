@@ -22,7 +22,7 @@ def head(
     loss: Annotated[str, typer.Option(help="A loss of `orthodrome losses`.")] = "arcface",
     impl: Annotated[str, typer.Option(help="auto, dense or chunked.")] = "auto",
     chunk_size: Annotated[int | None, typer.Option(help="Classes of a tile.", min=1)] = None,
-    compute_dtype: Annotated[str | None, typer.Option(help="bf16 or fp16 products.")] = None,
+    compute_dtype: Annotated[str | None, typer.Option(help="bf16 products.")] = None,
     sample_rate: Annotated[float, typer.Option(help="Share of the classes drawn at each step.")] = 1.0,
     rounds: Annotated[int, typer.Option(help="Steps to time.", min=1)] = 5,
 ) -> None:
@@ -30,7 +30,8 @@ def head(
 
     Example: orthodrome bench head --classes 1000000 --loss sphereface2 --compute-dtype bf16
     """
-    from orthodrome.heads.measure import MOMENTS, head_memory, measure_head
+    from orthodrome import losses
+    from orthodrome.heads.measure import OPTIMIZER_ARRAYS, head_memory, measure_head
     from orthodrome.training.provenance import machine
 
     cost = measure_head(
@@ -51,5 +52,8 @@ def head(
     )
     print(f"GFLOP/s               {cost.flops / 1e9:.0f} of the products' {cost.products_flops / 1e9:.0f}")
     print(f"memory at the peak    {cost.extra_bytes / 2**20:.0f} MiB beyond proxies, their gradient and embeddings")
-    needs = ", ".join(f"{name} {head_memory(classes, dim, batch, optimizer=name) / 2**30:.1f} GiB" for name in MOMENTS)
+    count = losses.proxy_loss(loss).similarity.per_class
+    needs = ", ".join(
+        f"{name} {head_memory(classes, dim, batch, optimizer=name, per_class=count) / 2**30:.1f} GiB" for name in OPTIMIZER_ARRAYS
+    )
     print(f"to train it           {needs} by optimizer, on one process (docs: how large can I go)")

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from orthodrome.heads.engine import Classes, Compare, Known, Terms, Upstream, own_proxies, own_similarity
 from orthodrome.heads.tiles import Operands, Problem, inverse_lengths, kernels
@@ -116,6 +117,7 @@ class Tiles(torch.autograd.Function):
         return own_proxies(problem.spec, problem.operands.proxies, problem.labels), ctx.found.n.clone()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, by_own: Tensor, by_n: Tensor) -> tuple[Tensor | None, ...]:
         problem: Problem = replace(ctx.problem, operands=Operands(*ctx.saved_tensors))
         found: Found = ctx.found

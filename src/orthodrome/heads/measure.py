@@ -20,8 +20,10 @@ from orthodrome.types import InputError
 Step = Callable[[], Tensor]
 """Forward and backward; returns the loss."""
 
-MOMENTS = {"none": 0, "sgd": 1, "adamw": 2}
-"""Numbers an optimizer keeps for each weight."""
+OPTIMIZER_ARRAYS = {"none": 0, "sgd": 2, "adamw": 4}
+"""Arrays of the size of the proxies in a step of an optimizer: moments that it keeps (SGD with momentum 1, AdamW 2), and intermediate
+results of torch's step (with weight decay 1, and 2).
+"""
 
 
 @dataclass(frozen=True)
@@ -140,22 +142,27 @@ def head_memory(
 ) -> int:
     """Bytes a training step needs for the head on each process, in float32; ``batch`` is that of all processes together.
 
-        4·⌈C/R⌉·K·D·(2 + moments) + 3·4·B·D + 128 MiB
+        4·⌈C/R⌉·K·D·(2 + A) + 3·4·B·D + 128 MiB
 
-    Proxies, their gradient and what the optimizer keeps ("none", "sgd" with momentum, "adamw"), split over R processes; the gathered
-    embeddings, their directions and gradients; the tiles. Raises InputError for an unknown optimizer.
+    Proxies, their gradient and the A arrays of an optimizer's step (`OPTIMIZER_ARRAYS`: "none", "sgd" with momentum and weight decay,
+    "adamw"), split over R processes; the gathered embeddings, their directions and gradients; the tiles. Raises InputError for an unknown
+    optimizer.
 
     >>> round(head_memory(1_000_000, 512, 1024) / 2**30, 1)
-    5.9
+    7.8
     """
-    if optimizer not in MOMENTS:
-        raise InputError(f"optimizer must be one of {', '.join(MOMENTS)}; got {optimizer!r}")
+    if optimizer not in OPTIMIZER_ARRAYS:
+        raise InputError(f"optimizer must be one of {', '.join(OPTIMIZER_ARRAYS)}; got {optimizer!r}")
     shard = -(-num_classes // processes)
-    return 4 * shard * per_class * embedding_dim * (2 + MOMENTS[optimizer]) + 12 * batch * embedding_dim + 2**27
+    return 4 * shard * per_class * embedding_dim * (2 + OPTIMIZER_ARRAYS[optimizer]) + 12 * batch * embedding_dim + 2**27
 
 
-def largest_head(memory: float, embedding_dim: int, batch: int, *, processes: int = 1, optimizer: str = "sgd") -> int:
+def largest_head(
+    memory: float, embedding_dim: int, batch: int, *, processes: int = 1, optimizer: str = "sgd", per_class: int = 1
+) -> int:
     """The most classes whose :func:`head_memory` stays within ``memory`` bytes on each process; 0 where none do."""
-    fixed = head_memory(0, embedding_dim, batch, processes=processes, optimizer=optimizer)
-    per_class = head_memory(processes, embedding_dim, batch, processes=processes, optimizer=optimizer) - fixed
-    return max(0, int((memory - fixed) // per_class) * processes)
+    fixed, of_one_each = (
+        head_memory(count, embedding_dim, batch, processes=processes, optimizer=optimizer, per_class=per_class)
+        for count in (0, processes)
+    )
+    return max(0, int((memory - fixed) // (of_one_each - fixed)) * processes)

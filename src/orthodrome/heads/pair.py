@@ -82,7 +82,9 @@ class PairHead(nn.Module):
     def _checked(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """``labels`` as int64."""
         engine.check_shapes(embeddings, embeddings.shape[-1] if embeddings.ndim else 0)
-        return engine.check_labels(labels, embeddings.shape[0], None)
+        labels = engine.check_labels(labels, embeddings.shape[0], None)
+        engine.check_finite(embeddings)
+        return labels
 
     def _evaluated(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
         """The losses of the batch, that of all processes where there are several."""

@@ -49,7 +49,6 @@ IMPLEMENTATIONS.add("chunked", chunked)
 
 COMPUTE_DTYPES: Registry[torch.dtype] = Registry("compute_dtype")
 COMPUTE_DTYPES.add("bf16", torch.bfloat16)
-COMPUTE_DTYPES.add("fp16", torch.float16)
 
 
 class ProxyHead(nn.Module):
@@ -65,10 +64,11 @@ class ProxyHead(nn.Module):
         impl: ``"dense"`` holds all B×C similarities; ``"chunked"`` a tile of classes at a time, with the same result, for any C;
             ``"auto"`` takes dense up to B·C·K = 2²⁰, then chunked.
         chunk_size: classes of a tile; None: as many as make 2²⁰ similarities.
-        compute_dtype: ``"bf16"`` or ``"fp16"`` rounds the factors of the matrix products of a tile; targets and sums stay in float32.
+        compute_dtype: ``"bf16"`` rounds the factors of the matrix products of a tile; targets and sums stay in float32.
             None: the precision of the embeddings.
         filter_below: ε in [0, 1). Classes whose logit has a gradient (its probability) below ε for every sample of the batch are left
-            out of the backward products. The loss is exact; the gradient of each logit is off by less than ε times that of the loss.
+            out of the backward products, but for a few that fill up a tile. The loss is exact; the gradient of each logit is off by less
+            than ε times that of the loss.
         sample_rate: in (0, 1]. Below 1, a training step compares with the classes of the batch and others drawn by chance, this share
             of all (Partial FC, 2203.15565); the gradient of ``weight`` is then sparse, for the optimizers of
             :mod:`orthodrome.training.row_optimizers`. At evaluation all classes count.

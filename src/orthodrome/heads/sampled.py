@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,7 +20,8 @@ def draw_classes(labels: Tensor, num_classes: int, sample_rate: float) -> Tensor
     luck = torch.rand(num_classes, device=labels.device)
     own = labels[labels >= 0].unique()
     luck[own] = 2.0  # above all others
-    count = max(len(own), -int(-sample_rate * num_classes // 1), 1)
+    share = math.ceil(round(sample_rate * num_classes, 6))  # 0.07 · 100 is 7.000000000000001
+    count = max(len(own), share, 1)
     return luck.topk(count).indices.sort().values
 
 

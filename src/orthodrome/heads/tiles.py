@@ -24,6 +24,9 @@ from orthodrome.types import LossSpec
 
 Leaves = Mapping[str, Tensor]
 
+SIZES = 8
+"""Sizes that tiles of gathered classes may have."""
+
 
 @dataclass(frozen=True)
 class Operands:
@@ -154,11 +157,17 @@ class Problem:
             yield Tile(self, query, classes, self.labels - start)
 
     def tiles_of(self, chosen: Tensor) -> Iterator[Tile]:
-        """The ``chosen`` classes, ascending, gathered into tiles."""
+        """The ``chosen`` classes, ascending, and a few others, gathered into tiles of few sizes."""
         query = self.rounded(self.operands.query.detach())
-        for classes in chosen.split(self.chunk) if len(chosen) else ():
+        chosen = filled(chosen, len(self.operands.proxies) // self.spec.similarity.per_class, self.step)
+        for classes in chosen.split(SIZES * self.step) if len(chosen) else ():
             column = torch.searchsorted(classes, self.labels).clamp_max(len(classes) - 1)
             yield Tile(self, query, classes, torch.where(classes[column] == self.labels, column, -1))
+
+    @property
+    def step(self) -> int:
+        """Gathered tiles have a multiple of so many classes, at most `SIZES` times."""
+        return max(1, self.chunk // SIZES)
 
     def rounded(self, values: Tensor) -> Tensor:
         """A factor of a product, in ``compute_dtype`` where there is one."""
@@ -219,7 +228,8 @@ class Tile:
         if self.problem.floor == -torch.inf:
             self._add(by_raw, raw, by_leaf, gradients)
         else:
-            self._add_some((log_bounds >= self.problem.floor).nonzero().squeeze(1), by_raw, raw, by_leaf, gradients)
+            kept = (log_bounds >= self.problem.floor).nonzero().squeeze(1)
+            self._add_some(filled(kept, len(log_bounds), self.problem.step), by_raw, raw, by_leaf, gradients)
         return partial
 
     def _add(self, by_raw: Tensor, raw: Tensor, by_leaf: Leaves, gradients: Operands) -> None:
@@ -258,6 +268,16 @@ class Tile:
         add_product(by_proxies, factor.T, self.query)
         if not in_place:
             gradients.proxies[rows] = by_proxies.to(gradients.proxies.dtype)
+
+
+def filled(chosen: Tensor, count: int, step: int) -> Tensor:
+    """``chosen`` of ``count`` classes, ascending, with others up to a multiple of ``step``: each size is compiled once."""
+    missing = min(-len(chosen) % step, count - len(chosen))
+    if not missing:
+        return chosen
+    left = torch.ones(count, dtype=torch.bool, device=chosen.device)
+    left[chosen] = False
+    return torch.cat([chosen, left.nonzero().squeeze(1)[:missing]]).sort().values
 
 
 def inverse_lengths(proxies: Tensor, rows: int) -> Tensor:

@@ -37,9 +37,10 @@ def cosface(cos_y: Tensor, cos: Tensor, *, margin: Number) -> Pair:
 
 
 def _beyond(cos: Tensor, margin: Number) -> Tensor:
-    """True where θ + m > π, that is cos θ < cos(π − m)."""
-    limit = -margin.cos() if isinstance(margin, Tensor) else -math.cos(margin)
-    return cos < limit
+    """True where θ + m > π, that is m > 0 and cos θ < cos(π − m)."""
+    if isinstance(margin, Tensor):
+        return (cos < -margin.cos()) & (margin > 0)
+    return cos < -math.cos(margin) if margin > 0 else torch.zeros_like(cos, dtype=torch.bool)
 
 
 def _linear(cos: Tensor, margin: Number) -> Tensor:

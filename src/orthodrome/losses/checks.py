@@ -93,13 +93,24 @@ def nothing(hyper: Values) -> None:
     """Each value on its own is all there is to check."""
 
 
+def falling_angle(hyper: Values) -> None:
+    """Two fallbacks are values at θ, which go on falling only where the angle is not multiplied."""
+    if hyper["m1"] != 1 and hyper["fallback"] in ("linear", "cos"):
+        raise InputError(
+            f"fallback must be 'none' or 'clamp_theta' where m1 is not 1; got {hyper['fallback']!r} and m1={hyper['m1']!r}"
+        )
+
+
 def norm_range(hyper: Values) -> None:
     """MagFace's norms are clamped to an interval."""
     if not hyper["l_a"] < hyper["u_a"]:
         raise InputError(f"l_a must be below u_a; got l_a={hyper['l_a']!r}, u_a={hyper['u_a']!r}")
 
 
-def margin_on_others(hyper: Values) -> None:
-    """Only SphereFace2's variant C has a margin on the other classes."""
+def margins_of_variant(hyper: Values) -> None:
+    """Only SphereFace2's variant C has a margin on the other classes; that of variant M is a factor."""
+    margin = hyper["margin"] if hyper["margin_p"] is None else hyper["margin_p"]
+    if hyper["variant"] == "M" and not MULTIPLE.allows(margin):
+        raise InputError(f"the margin of variant 'M' must be {MULTIPLE.expected}; got {margin!r}")
     if hyper["variant"] != "C" and hyper["margin_n"] is not None:
         raise InputError(f"margin_n belongs to variant 'C'; variant {hyper['variant']!r} has no margin on the other classes")

@@ -33,9 +33,10 @@ def center(weight: float, alpha: float, reduction: str = "mean") -> Regularizer:
 
     def update(x: Tensor, labels: Tensor, state: StateValues) -> dict[str, Tensor]:
         centers = state["centers"]
-        pull = torch.zeros_like(centers).index_add_(0, labels, centers[labels] - x.to(centers.dtype))
-        counts = torch.bincount(labels, minlength=len(centers)).unsqueeze(1)
-        return {"centers": centers - alpha * pull / (1 + counts)}
+        present, places = labels.unique(return_inverse=True)
+        pull = centers.new_zeros(len(present), x.shape[1]).index_add_(0, places, centers[labels] - x.to(centers.dtype))
+        counts = torch.bincount(places).unsqueeze(1)
+        return {"centers": centers.index_add(0, present, pull / (1 + counts), alpha=-alpha)}
 
     return Regularizer("center", value, state, update)
 
@@ -53,7 +54,9 @@ def inter_class(weight: float) -> Regularizer:
             return x.new_zeros(len(x))
         one_each = torch.empty_like(present).scatter_(0, places, torch.arange(len(labels), device=labels.device))
         directions = sphere.unit(own.to(x.dtype)[one_each])
-        cosines = (directions[first] @ directions[second].mT).amax(dim=(1, 2))
+        subcentres = directions.shape[1]
+        products = directions.flatten(0, 1) @ directions.flatten(0, 1).T
+        cosines = products.view(len(present), subcentres, len(present), subcentres).amax(dim=(1, 3))[first, second]
         nearest = torch.finfo(x.dtype).eps ** 0.5
         repulsion = sphere.angle(cosines).clamp_min(nearest).pow(-2).mean()
         return (weight * repulsion).expand(len(x))

@@ -160,6 +160,12 @@ def _bind(row: Row | PairRow, inner: Row, hyper: dict[str, Any], defaults: Value
     gradient = hyper["gradient"] or inner.gradient
     hyper = {**hyper, "gradient": gradient}
     similarity = inner.similarity(hyper)
+    if hyper["conflict"] is not None and not similarity.unit_proxies:
+        raise InputError(
+            f"conflict is a similarity of unit vectors, which {row.name} does not compare; leave it out, or use normface"
+        )
+    if hyper["conflict"] is not None and hyper.get("label_smoothing"):
+        raise InputError("label_smoothing spreads over all classes, conflict leaves some out: give one of the two")
     return LossSpec(
         name=row.name,
         similarity=similarity,
@@ -193,8 +199,16 @@ def _angular(inner: Row, gradient: str, hyper: Values) -> Angular:
     if gradient == "detach_margin" and inner.margin_detached is not None:
         return _picked(inner.margin_detached, hyper)
     if hyper.get("easy_margin"):
-        function = partial(angular.easy_margin, base=function)
+        function = _easy(function)
     return convention(function)
+
+
+def _easy(function: Any) -> Any:
+    """``function`` with the margin on the right half of the sphere only; support vectors are then those above that φ."""
+    base = function.keywords.get("base") if isinstance(function, partial) else None
+    if base is None:
+        return partial(angular.easy_margin, base=function)
+    return partial(function.func, **{**function.keywords, "base": partial(angular.easy_margin, base=base)})
 
 
 def _weight(inner: Row, hyper: Values) -> Callable[[Tensor], Tensor]:

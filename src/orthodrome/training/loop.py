@@ -84,12 +84,12 @@ def train_step(learner: Learner, batch: Batch, position: Position) -> LossOutput
     """Forward, loss, backward, step. Raises TrainingDiverged before a loss that is not finite can reach the weights."""
     recipe = learner.recipe
     set_learning_rate(learner.optimizer, recipe.optimizer.learning_rate * learner.schedule(position.step))
+    learner.optimizer.zero_grad(set_to_none=True)  # before the head, which may compute its gradient on the way there
     embeddings, labels = learner.team.everywhere(lambda: embed(learner, batch, position))
     output = learner.head(embeddings.float(), labels)
     if not torch.isfinite(output.loss):
         raise TrainingDiverged(_diagnosis(learner, embeddings, f"became {output.loss.item()}", position))
 
-    learner.optimizer.zero_grad(set_to_none=True)
     output.loss.backward()
     rows = [learner.head.get_parameter(name) for name in learner.head.class_rows]
     clip_gradients(learner.optimizer, recipe.optimizer.clip_norm, rows, learner.team.total)

@@ -55,7 +55,7 @@ class HeadSettings(_Section):
 
     impl: Literal["auto", "dense", "chunked"] = "auto"
     chunk_size: int | None = Field(None, ge=1)
-    compute_dtype: Literal["bf16", "fp16"] | None = None
+    compute_dtype: Literal["bf16"] | None = None
     filter_below: float = Field(0.0, ge=0, lt=1)
     sample_rate: float = Field(1.0, gt=0, le=1)
     sharded: bool = True
