@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from orthodrome.data.centres import angles_to_centre
-from orthodrome.data.conversion import Progress, convert
+from orthodrome.data.conversion import Progress, convert, digest_of
 from orthodrome.data.decode import printable
 from orthodrome.data.integrity import Verification, verify
 from orthodrome.data.noise import Noisy, add_noise
@@ -63,28 +64,39 @@ def quarantine(path: Path, result: Verification) -> Path | None:
 def split_set(copying: Copying, test_people: int, seed: int) -> tuple[Subset, Subset]:
     """Write ``target/train`` and ``target/test``, which share no person; ``target/split.json`` keeps how they were drawn.
 
-    Raises InputError where ``target`` holds parts that were drawn otherwise, from which people would be in both, or is finished.
+    Raises InputError where ``target`` is finished, or holds a part that was drawn otherwise or from the set as it was before it changed:
+    people would be in both.
     """
     reader, target = copying.open(), copying.target
     parts = {
         name: Subset(reader, indices)
         for name, indices in zip(("train", "test"), split_identities(reader.labels, test_people, seed), strict=True)
     }
-    origin = printable(copying.source.resolve())
-    waiting = _waiting(target, parts, {"set": origin, "test_people": test_people, "seed": seed, "form": copying.form})
+    drawn = {
+        "set": printable(copying.source.resolve()),
+        "digest": digest_of(reader),
+        "test_people": test_people,
+        "seed": seed,
+        "form": copying.form,
+        "held_out": list(parts["test"].class_names),
+    }
+    waiting = _waiting(target, parts, drawn)
     for name in waiting:
         copying.write(parts[name], name)
     return parts["train"], parts["test"]
 
 
-def _waiting(target: Path, parts: Iterable[str], drawn: Mapping[str, str | int]) -> list[str]:
+def _waiting(target: Path, parts: Iterable[str], drawn: Mapping[str, Any]) -> list[str]:
     """Which parts are still to write, once it is certain that those in ``target`` were ``drawn`` alike."""
     record, plain = target / "split.json", json.dumps(drawn, indent=2).encode()
     waiting = [name for name in parts if not (target / name).exists()]
     if not waiting:
         raise InputError(f"{printable(target)} holds both parts already; remove it or choose another name")
     if len(waiting) == 1 and not (record.is_file() and record.read_bytes() == plain):
-        raise InputError(f"{printable(target)} holds a part that was drawn otherwise; remove it or choose another name")
+        raise InputError(
+            f"{printable(target)} holds a part that was drawn otherwise, or from the set before it changed; "
+            "remove it or choose another name"
+        )
     write_file(record, plain)
     return waiting
 
