@@ -68,9 +68,22 @@ def test_readers_keep_labels_and_keys(model: Model, small_faces: Path) -> None:
 def test_paths_and_mappings_keep_their_names(model: Model, small_faces: Path) -> None:
     path = small_faces / "person_1" / "person_1_0002.png"
     assert model.embed([path], workers=0).ids == (str(path),)
+    assert model.embed(path, workers=0).ids == model.embed(str(path), workers=0).ids == (str(path),)
     assert model.embed({"me": path}, workers=0).ids == ("me",)
     with pytest.raises(InputError, match="no images"):
         model.embed([])
+
+
+def test_an_image_given_twice_is_refused_and_not_dropped(model: Model, small_faces: Path) -> None:
+    first, second = sorted(small_faces.rglob("*.png"))[:2]
+    with pytest.raises(InputError, match=f"{first.name} is given twice"):
+        model.embed([first, second, str(first)], workers=0)
+
+
+@pytest.mark.parametrize("given", [[np.zeros((32, 48, 3), np.uint8)], torch.zeros(1, 32, 48, 3), b"bytes", {1, 2}, None])
+def test_what_is_no_image_is_refused_by_type(model: Model, given: object) -> None:
+    with pytest.raises(InputError, match=f"images to embed are .* got {type(given).__name__}"):
+        model.embed(given, workers=0)
 
 
 def test_damaged_weights_are_named(images: np.ndarray) -> None:
