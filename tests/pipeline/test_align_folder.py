@@ -231,7 +231,7 @@ def test_a_torn_last_line_is_done_again_and_a_damaged_one_is_refused(photographs
     align_folder(photographs, target, MadeUp(), workers=0)
     whole = (target / "landmarks.jsonl").read_bytes()
     (target / "landmarks.jsonl").write_bytes(whole[:-20])
-    (target / "ada" / ".0.jpg.123.part").write_bytes(b"half")  # what a killed writer leaves
+    (target / "ada" / ".0123abcd.123.part").write_bytes(b"half")  # what a killed writer leaves
     assert align_folder(photographs, target, MadeUp(), workers=0).finished_before == 4
     assert (target / "landmarks.jsonl").read_bytes() == whole
     assert not list(target.rglob(".*.part"))
