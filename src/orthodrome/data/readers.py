@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from orthodrome.data.decode import printable
-from orthodrome.data.folder import read_folder
+from orthodrome.data.folder import EXTENSIONS, read_folder
 from orthodrome.data.listing import read_list
 from orthodrome.data.problems import BUDGET, check_budget, quarantine_file, read_quarantine
 from orthodrome.data.protocol import ImageReader
@@ -48,8 +48,8 @@ def open_whole(path: Path, budget: float = 1.0, progress: Progress | None = None
 
 
 def is_set(path: Path) -> bool:
-    """Whether ``path`` is a set by its ending, or a folder; a list file cannot be told from an image by its name."""
-    return path.is_dir() or _ending(path) in (".rec", ".tar", *TABLE_ENDINGS)
+    """Whether `open_reader` is to read ``path``: anything that is no image by its name."""
+    return path.is_dir() or path.suffix.lower() not in EXTENSIONS
 
 
 def without_quarantined(reader: ImageReader, path: Path, budget: float) -> ImageReader:
