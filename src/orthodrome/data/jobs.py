@@ -146,11 +146,11 @@ def index_set(path: Path, progress: Progress | None = None) -> tuple[Path, int, 
 def _index_records(files: RecordFiles, progress: Progress | None) -> tuple[Path, int, tuple[Problem, ...]]:
     if not files.records.is_file():
         raise InputError(f"{printable(files.records)}: no such file; expected a .rec or tar shards")
-    skipped = [] if files.index.is_file() else build_idx(files)[1]
+    if not files.index.is_file():
+        build_idx(files)
     made = index_records(files, progress)
     keep_beside(files.sidecar, files.present(), made)
-    problems = (Problem(**problem) for problem in made.meta["problems"])
-    return files.sidecar, len(made.arrays["labels"]), (*skipped, *problems)
+    return files.sidecar, len(made.arrays["labels"]), tuple(Problem(**problem) for problem in made.meta["problems"])
 
 
 def sample_of(reader: ImageReader, images: int | None, seed: int = 0) -> ImageReader:
