@@ -134,6 +134,36 @@ def test_anyones_vectors_are_enough(tmp_path: Path) -> None:
     assert (loaded.ids, loaded.labels.tolist()) == (("0", "1"), [-1, -1])
 
 
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (np.array([7, -1], np.int32), [7, -1]),
+        (np.array(["bob", "ada"]), [1, 0]),
+        (np.array(["10", "9"]), [10, 9]),
+        (np.array(["ada", "-1"]), [0, -1]),
+        (np.array(["ada", "1" * 30]), [1, 0]),
+    ],
+)
+def test_labels_of_others_are_whole_numbers_or_names(labels: np.ndarray, expected: list[int], tmp_path: Path) -> None:
+    np.savez(tmp_path / "theirs.npz", vectors=np.ones((2, 3)), labels=labels)
+    assert load_embeddings(tmp_path / "theirs.npz").labels.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"labels": np.array([1.7, 2.2])}, "labels must be whole numbers or names; got float64"),
+        ({"labels": np.array([True, False])}, "labels must be whole numbers or names; got bool"),
+        ({"meta": np.array("hello")}, "'meta' must be a JSON object as text; got 'hello'"),
+        ({"meta": np.array("[1]")}, "'meta' must be a JSON object"),
+    ],
+)
+def test_what_others_have_beside_their_vectors_is_not_guessed(more: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "theirs.npz", vectors=np.ones((2, 3)), **more)
+    with pytest.raises(InputError, match=rf"theirs\.npz: {message}"):
+        load_embeddings(tmp_path / "theirs.npz")
+
+
 class _Evil:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (open, ("executed", "w"))
