@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from orthodrome import EmbeddingSet, InputError, Preprocessing, load_model
 from orthodrome.data import open_reader
@@ -116,6 +118,31 @@ def test_a_truncated_model_is_refused(model: Model, tmp_path: Path) -> None:
     path = save_model(model, tmp_path / "model.safetensors")
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(InputError, match="cannot be read as a model"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"preprocessing": {"size": [32, 48], "gamma": 1}}, "its description cannot be used: .*'gamma'"),
+        ({"preprocessing": {"size": [32, 48], "std": 0}}, "its description cannot be used: std must be positive"),
+        ({"preprocessing": {"size": 32}}, "its description cannot be used"),
+        (
+            {"preprocessing": {"size": [32, 48], "template": "arcfaec112"}},
+            "unknown template 'arcfaec112'. Did you mean 'arcface112'",
+        ),
+        (None, "its description cannot be used"),
+    ],
+)
+def test_a_description_of_another_version_is_refused(
+    change: dict[str, object] | None, message: str, model: Model, tmp_path: Path
+) -> None:
+    path = save_model(model, tmp_path / "model.safetensors")
+    with safe_open(path, framework="pt") as opened:
+        metadata = opened.metadata()
+    described = json.dumps({**json.loads(metadata["model"]), **change}) if change else "{"
+    save_file(load_file(path), path, {**metadata, "model": described})
+    with pytest.raises(InputError, match=message):
         load_model(path)
 
 
