@@ -105,12 +105,15 @@ def convert(
 ) -> None:
     """Write a set in another form: bytes, labels, order and class names as they are. After an interruption, the same command goes on.
 
+    A folder sorts people and images by name; what that changes of order and names is told.
+
     Example: orthodrome data convert faces/ faces-rec --to rec
     """
     from orthodrome.cli.output import remarks, show, show_left_out
     from orthodrome.data import open_reader
     from orthodrome.data.conversion import Encoding
     from orthodrome.data.conversion import convert as write
+    from orthodrome.data.naming import folder_changes
     from orthodrome.data.parallel import available_processors
     from orthodrome.training.telemetry import counting
 
@@ -120,6 +123,8 @@ def convert(
         processes = available_processors() if workers is None else workers
         write(reader, target, form, encoding=encoding, per_file=per_file, workers=processes, progress=progress)
     show(f"{len(reader):,} images of {len(reader.class_names):,} people: {target}")
+    for change in folder_changes(reader) if form == "folder" else ():
+        show(f"changed: {change}")
     show_left_out(reader)
 
 

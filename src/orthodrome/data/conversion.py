@@ -67,8 +67,9 @@ def convert(
     """Write a set into the new folder ``target`` in a ``form`` of `WRITERS`; returns the number of images copied by this call.
 
     The folder appears when it is whole. Until then everything is in ``.NAME.part`` beside it, with a journal from which the same call
-    goes on after an interruption. Images keep their order and labels, and classes their names. ``per_file`` is the number of images of
-    a shard or table; ``workers`` processes re-encode.
+    goes on after an interruption. Images keep their order and labels, and classes their names; in a folder of identities as far as
+    sorted file names can say them (`orthodrome.data.naming.folder_changes`). ``per_file`` is the number of images of a shard or table;
+    ``workers`` processes re-encode.
 
     Raises:
         InputError: ``target`` exists, another conversion is under way there, an image cannot be read or is none, or the disk is full.
