@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,42 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="file"):
         files.write_file(tmp_path / "file" / "x", b"")
+
+
+@pytest.mark.parametrize("length", [250, 255])
+def test_long_names_are_written(length: int, tmp_path: Path) -> None:
+    assert files.write_file(tmp_path / ("x" * length), b"1").read_bytes() == b"1"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_name_that_is_too_long_is_one_clear_message(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot write .*xxx: File name too long"):
+        files.write_file(tmp_path / ("x" * 256), b"1")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_link_stays_and_its_file_is_written(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "real").write_text("old")
+    for name, target in (("link", "real"), ("dangling", "made")):
+        (tmp_path / name).symlink_to(tmp_path / "folder" / target)
+        assert files.write_file(tmp_path / name, b"new") == tmp_path / name
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / "folder" / target).read_bytes() == b"new"
+    assert {path.name for path in (tmp_path / "folder").iterdir()} == {"real", "made"}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_pipe_is_written_into_and_stays(kind: str, tmp_path: Path) -> None:
+    """As -o /dev/stdout, which is a link to one."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit((tmp_path / "pipe").read_bytes)
+        files.write_file(tmp_path / "link", WRITERS[kind])
+        assert len(read.result()) > 100_000
+    assert (tmp_path / "pipe").is_fifo()
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link"}
 
 
 def test_errors_of_the_content_itself_pass_through(tmp_path: Path) -> None:

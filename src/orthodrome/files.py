@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -87,29 +89,48 @@ def write_file(path: Path, content: Content, *, sync: bool = True) -> Path:
 def write_together(folder: Path, contents: Mapping[str, Content], *, sync: bool = True) -> tuple[Path, ...]:
     """Write ``contents`` (file name -> content) into ``folder``, made if need be: to files beside first, renamed once all are on disk.
 
+    Where a name is a link, the file it leads to is written, and the link stays. A pipe or device is written into.
+
     Raises InputError naming the file and the reason (no space left, no permission); then no file is half-written, older files of
     these names are as they were, and none is left over.
 
     Without ``sync`` the disk is not waited for (milliseconds a file): files are whole after any end of the process, but a loss of
     power may truncate them. For the many files that are cheap to make again, by a reader that knows their sizes.
     """
-    beside = {folder / name: f"{folder}/.{name}.{os.getpid()}.part" for name in contents}
-    waiting: dict[Path, str] = {}
+    waiting: dict[Path, Path] = {}
     current = folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for current, content in zip(beside, contents.values(), strict=True):
-            waiting[current] = beside[current]
-            _write_to_disk(beside[current], content, sync)
-        for current in beside:
-            os.replace(beside[current], current)
+        for current, content in ((folder / name, content) for name, content in contents.items()):
+            if _is_pipe_or_device(current):
+                _write_to_disk(str(current), content, sync=False)
+                continue
+            target = current.resolve() if current.is_symlink() else current
+            waiting[target] = _part(target)
+            _write_to_disk(str(waiting[target]), content, sync)
+        for current in tuple(waiting):
+            os.replace(waiting[current], current)
             del waiting[current]
     except OSError as error:
         raise InputError(f"cannot write {current}: {error.strerror or error}; nothing was left half-written") from error
     finally:
         for left in waiting.values():
-            Path(left).unlink(missing_ok=True)
-    return tuple(beside)
+            with suppress(OSError):
+                left.unlink()
+    return tuple(folder / name for name in contents)
+
+
+TORN = re.compile(r"\.[0-9a-f]{8}\.\d+\.part")
+"""Names of what a killed process has left beside the files it was writing."""
+
+
+def _part(path: Path) -> Path:
+    """Short, whatever the name of the file, and another one for each file and process."""
+    return path.with_name(f".{zlib.crc32(os.fsencode(path.name)):08x}.{os.getpid()}.part")
+
+
+def _is_pipe_or_device(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 class _RawFile(io.FileIO):

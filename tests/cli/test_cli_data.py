@@ -101,6 +101,37 @@ def test_convert_train_embed(run_cli: Run, faces: Path, tiny_recipe_file: Path, 
     assert "pairs of people with a cosine of at least 0.9999" in printed
 
 
+def test_what_a_folder_changes_of_order_and_names_is_told(run_cli: Run, faces: Path, tmp_path: Path) -> None:
+    people = dict(zip("012", ("2", "10", "9"), strict=True))
+    names = [(f"faces/person_{person}/person_{person}_000{i}.png", people[person]) for i in (1, 2) for person in people]
+    (tmp_path / "list.txt").write_text("".join(f"{name} {person}\n" for name, person in names))
+    for form, told in (("folder", 2), ("rec", 0)):
+        code, printed, _ = run_cli("data", "convert", tmp_path / "list.txt", tmp_path / form, "--to", form)
+        assert (code, printed.count("changed: ")) == (0, told)
+        if told:
+            assert "changed: the images are in another order: a folder groups them by person" in printed
+            assert "changed: 2 people have other names, first: 2 is 02" in printed
+    assert "changed: " not in run_cli("data", "convert", faces, tmp_path / "copy", "--to", "folder")[1]
+
+
+def test_embed_and_clean_a_list_without_what_is_missing(
+    run_cli: Run, faces: Path, tiny_recipe_file: Path, tmp_path: Path
+) -> None:
+    """As `data clean` asks for where the embeddings are of another set."""
+    run_cli("train", "--recipe", tiny_recipe_file, "--data", faces, "--out", tmp_path / "run", "--set", "schedule.epochs=1")
+    names = [path.relative_to(tmp_path).as_posix() for path in sorted(faces.rglob("*.png"))]
+    (tmp_path / "list.txt").write_text("".join(f"{name} {Path(name).parent.name}\n" for name in [*names, "faces/gone.png"]))
+    embed = ("embed", tmp_path / "run", tmp_path / "list.txt", "-o", tmp_path / "all.npz")
+    code, _, error = run_cli(*embed)
+    assert (code, "1 of 37 items cannot be used" in error, "raise the budget (--budget" in error) == (1, True, True)
+    code, printed, _ = run_cli(*embed, "--budget", 0.05)
+    assert code == 0
+    assert "36 embeddings of 16 numbers" in printed
+    assert "1 left out, first: " in printed
+    clean = ("data", "clean", tmp_path / "list.txt", tmp_path / "clean", "--embeddings", tmp_path / "all.npz", "--budget", 0.05)
+    assert run_cli(*clean, "--angle", 179)[0] == 0
+
+
 def test_split_noise_index(run_cli: Run, faces: Path, tmp_path: Path) -> None:
     code, printed, _ = run_cli("data", "split", faces, tmp_path / "parts", "--test-people", 2)
     assert (code, "12 images of 2 other people" in printed) == (0, True)

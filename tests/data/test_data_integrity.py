@@ -149,6 +149,13 @@ def test_a_set_that_is_the_working_folder(identities: Path, given: str, monkeypa
     assert len(open_reader(given, 0.1)) == 9
 
 
+def test_a_set_behind_a_link_has_the_list_of_the_set(identities: Path, tmp_path: Path) -> None:
+    (identities / "cleo" / "2.jpg").write_text("no picture")
+    (tmp_path / "link").symlink_to(identities)
+    verify_set(tmp_path / "link")
+    assert [len(open_reader(path, 0.1)) for path in (tmp_path / "link", identities)] == [9, 9]
+
+
 @pytest.mark.parametrize("name", ["a\nb", "a\u2028b", "a\x85b", "a\rb", "a\tb"])
 def test_names_with_line_breaks_stay_in_their_line(identities: Path, tmp_path: Path, name: str) -> None:
     (identities / "cleo" / f"{name}.jpg").write_bytes(jpeg(9))

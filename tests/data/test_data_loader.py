@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from contextlib import nullcontext
@@ -197,6 +198,23 @@ def test_cache_on_disk_leaves_no_file_and_asks_for_room(
         load_cache(reader, SIZE, workers=0, on_disk=True)
 
 
+def test_cache_on_disk_is_reserved_before_it_is_written(
+    identities: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several processes may see the same free room; a write through the map of one that has none would end in SIGBUS."""
+    asked: list[int] = []
+
+    def full(descriptor: int, offset: int, length: int) -> None:
+        asked.append(length)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(InputError, match=r"does not fit in the .* free in .*; set TMPDIR .*\(No space left on device\)"):
+        load_cache(open_reader(identities), SIZE, workers=0, on_disk=True)
+    assert asked == [cache_bytes(10, SIZE)]
+
+
 def test_batches_are_pinned_where_there_is_a_gpu(identities: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = batches(identities, workers=0)
     moved: list[int] = []
@@ -232,12 +250,16 @@ def test_available_memory_reads_the_system_and_its_container(tmp_path: Path, mon
     meminfo.write_text("MemTotal:  9 kB\nMemAvailable:    2048 kB\n")
     assert cache._meminfo(str(meminfo)) == 2048 * 1024
     assert cache._meminfo(str(tmp_path / "none")) is None
-    limit = tmp_path / "memory.max"
-    monkeypatch.setattr(cache, "_CONTAINER_LIMITS", (str(limit),))
+    monkeypatch.setattr(cache, "_CONTAINERS", ((str(tmp_path), "memory.max", "memory.current"),))
     monkeypatch.setattr(cache, "_meminfo", lambda: 1000)
-    for text, expected in (("max\n", 1000), ("600\n", 600), ("5000\n", 1000)):
-        limit.write_text(text)
-        assert available_memory() == expected
+    (tmp_path / "memory.current").write_text("500\n")
+    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 150\nactive_file 50\n")
+    for text, expected in (("max\n", 1000), ("600\n", 250), ("300\n", 0), ("5000\n", 1000)):
+        (tmp_path / "memory.max").write_text(text)
+        assert available_memory() == expected, "the limit less what is used and not given back"
+    (tmp_path / "memory.max").write_text("600")
+    (tmp_path / "memory.stat").write_text("inactive_file 0\ntotal_inactive_file 350\n")
+    assert available_memory() == 450, "cgroup 1"
 
 
 # --------------------------------------------------------------------------------------------------------------- errors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -114,6 +115,21 @@ def test_parts_that_were_drawn_otherwise_are_not_taken_over(identities: Path, tm
         split_set(Copying(identities, tmp_path / "parts", "rec"), 1, 1)
     split_set(Copying(identities, tmp_path / "parts", "rec"), 1, 0)
     assert (tmp_path / "parts" / "test" / "train.rec").read_bytes() == before
+
+
+def test_parts_of_a_set_that_has_changed_meanwhile_are_not_taken_over(tmp_path: Path) -> None:
+    """One person more changes who is drawn: people of the finished train would be in the new test."""
+    convert(people_of([1] * 6), tmp_path / "faces", "folder")
+    split_set(Copying(tmp_path / "faces", tmp_path / "parts", "folder"), 2, 0)
+    held_out = json.loads((tmp_path / "parts" / "split.json").read_text())["held_out"]
+    assert held_out == sorted(path.name for path in (tmp_path / "parts" / "test").iterdir())
+    shutil.rmtree(tmp_path / "parts" / "test")
+    shutil.copytree(tmp_path / "faces" / "p5", tmp_path / "faces" / "p6")
+    with pytest.raises(InputError, match="a part that was drawn otherwise, or from the set before it changed"):
+        split_set(Copying(tmp_path / "faces", tmp_path / "parts", "folder"), 2, 0)
+    shutil.rmtree(tmp_path / "faces" / "p6")
+    split_set(Copying(tmp_path / "faces" / ".." / "faces", tmp_path / "parts", "folder"), 2, 0)
+    assert held_out == sorted(path.name for path in (tmp_path / "parts" / "test").iterdir())
 
 
 # ----------------------------------------------------------------------------------------------------------- embeddings

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from set_files import jpeg
 
 from orthodrome.data import EncodedReader, load_cache, open_reader, read_records
+from orthodrome.data.jobs import index_set
 from orthodrome.data.record_idx import ENTRY, read_idx, write_idx
 from orthodrome.data.record_index import RecordFiles, index_records
 from orthodrome.data.recordio import MAGIC_BYTES, pack_image, pack_labels, record_bytes
@@ -346,6 +347,19 @@ def test_damage_in_what_an_idx_leaves_out(make_records: Make) -> None:
         (offsets[1], "label -1; expected w"),
         (offsets[2], "no record begins her"),
     ]
+
+
+@pytest.mark.parametrize("cut", [0, 50], ids=["in the middle", "at the end too"])
+def test_damage_where_there_was_no_idx_is_counted_once(cut: int, make_records: Make) -> None:
+    folder = make_records(images([0, 1, 2, 3]), keys=None)
+    damage(folder, second([0]), b"oops")
+    path = folder / "train.rec"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size - cut])
+    _, count, problems = index_set(path)
+    offsets = [problem.offset for problem in problems]
+    assert (count, len(offsets)) == ((2, 2) if cut else (3, 1))
+    assert offsets[0] == second([0])
+    assert [problem.offset for problem in open_reader(path, EVERYTHING).problems] == offsets
 
 
 def test_images_without_bytes_are_no_part_of_the_table(make_records: Make) -> None:

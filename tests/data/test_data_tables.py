@@ -54,6 +54,20 @@ def test_several_files_of_a_folder_train_first(tmp_path: Path) -> None:
     assert [reader.encoded(i) for i in range(4)] == [jpeg(i) for i in range(4)]
 
 
+@pytest.mark.parametrize(
+    ("above", "labels"), [("train", [0, 1]), ("test", [5, 6]), ("validation", [5, 6]), ("default/train", [0, 1])]
+)
+def test_a_folder_of_splits(tmp_path: Path, above: str, labels: list[int]) -> None:
+    """As ``DatasetDict.save_to_disk`` and the exports of the Hub; those named train where there are any."""
+    for split in (Path(above), Path(above).with_name("other")):
+        (tmp_path / split).mkdir(parents=True)
+    parquet.write_table(table(labels), tmp_path / above / "0000.parquet")
+    if "train" in above:
+        parquet.write_table(table([7]), tmp_path / Path(above).with_name("other") / "0000.parquet")
+    reader = open_reader(tmp_path)
+    assert list(reader.class_names) == [str(label) for label in labels]
+
+
 @pytest.mark.parametrize("writer", ["new_stream", "new_file"])
 def test_arrow_files(tmp_path: Path, writer: str) -> None:
     content = table([1, 0, 1], ["x", "y"])
@@ -119,6 +133,9 @@ def test_wrong_tables(tmp_path: Path) -> None:
         InputError, match=r"expected one column of image bytes and one of labels.*it has label \(int64\), text \(string\)"
     ):
         open_reader(tmp_path / "a.parquet")
+    parquet.write_table(table([0, 1], column="id"), tmp_path / "id.parquet")  # numbers rows, not people
+    with pytest.raises(InputError, match=r"expected one column .* of labels.*it has .*id \(int64\)"):
+        open_reader(tmp_path / "id.parquet")
     parquet.write_table(table([0.5]), tmp_path / "b.parquet")
     with pytest.raises(InputError, match="column 'label' has type double"):
         open_reader(tmp_path / "b.parquet")

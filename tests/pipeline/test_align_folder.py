@@ -231,7 +231,7 @@ def test_a_torn_last_line_is_done_again_and_a_damaged_one_is_refused(photographs
     align_folder(photographs, target, MadeUp(), workers=0)
     whole = (target / "landmarks.jsonl").read_bytes()
     (target / "landmarks.jsonl").write_bytes(whole[:-20])
-    (target / "ada" / ".0.jpg.123.part").write_bytes(b"half")  # what a killed writer leaves
+    (target / "ada" / ".0123abcd.123.part").write_bytes(b"half")  # what a killed writer leaves
     assert align_folder(photographs, target, MadeUp(), workers=0).finished_before == 4
     assert (target / "landmarks.jsonl").read_bytes() == whole
     assert not list(target.rglob(".*.part"))
@@ -333,6 +333,28 @@ def test_crops_never_meet() -> None:
     assert len({stem.casefold() for stem in stems.values()}) == 6
     with pytest.raises(InputError, match="same crop"):
         crop_stems(["a.png", "a.jpg", "a.png.png"])
+
+
+def test_crops_of_a_photograph_that_is_gone_are_not_taken_over(photographs: Path, tmp_path: Path) -> None:
+    target, first, apart = tmp_path / "crops", photographs / "ada" / "0.png", tmp_path / "0.png"
+    align_folder(photographs, target, MadeUp(), workers=0)
+    before = (target / "ada" / "0.jpg").read_bytes()
+    first.rename(apart)
+    photograph(photographs / "ada" / "0.bmp", 1, 20)
+    photograph(photographs / "cleo" / "back.bmp", 1, 21)  # in place of one without a crop
+    (photographs / "cleo" / "back.png").unlink()
+    align_folder(photographs, target, MadeUp(), workers=0)
+    assert (target / "ada" / "0.jpg").read_bytes() == before
+    shutil.move(apart, first)
+    result = align_folder(photographs, target, MadeUp(), workers=0)
+    crops = {photograph.name: list(photograph.crops) for photograph in result.photographs}
+    assert (crops["ada/0.png"], crops["ada/0.bmp"], crops["cleo/back.bmp"]) == (
+        ["ada/0.jpg"],
+        ["ada/0.bmp.jpg"],
+        ["cleo/back.jpg"],
+    )
+    assert (target / "ada" / "0.jpg").read_bytes() == before
+    assert all((target / crop).is_file() for names in crops.values() for crop in names)
 
 
 def test_names_that_are_not_utf8(photographs: Path, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from orthodrome import EmbeddingSet, InputError, Preprocessing, load_model
 from orthodrome.data import open_reader
@@ -68,9 +70,22 @@ def test_readers_keep_labels_and_keys(model: Model, small_faces: Path) -> None:
 def test_paths_and_mappings_keep_their_names(model: Model, small_faces: Path) -> None:
     path = small_faces / "person_1" / "person_1_0002.png"
     assert model.embed([path], workers=0).ids == (str(path),)
+    assert model.embed(path, workers=0).ids == model.embed(str(path), workers=0).ids == (str(path),)
     assert model.embed({"me": path}, workers=0).ids == ("me",)
     with pytest.raises(InputError, match="no images"):
         model.embed([])
+
+
+def test_an_image_given_twice_is_refused_and_not_dropped(model: Model, small_faces: Path) -> None:
+    first, second = sorted(small_faces.rglob("*.png"))[:2]
+    with pytest.raises(InputError, match=f"{first.name} is given twice"):
+        model.embed([first, second, str(first)], workers=0)
+
+
+@pytest.mark.parametrize("given", [[np.zeros((32, 48, 3), np.uint8)], torch.zeros(1, 32, 48, 3), b"bytes", {1, 2}, None])
+def test_what_is_no_image_is_refused_by_type(model: Model, given: object) -> None:
+    with pytest.raises(InputError, match=f"images to embed are .* got {type(given).__name__}"):
+        model.embed(given, workers=0)
 
 
 def test_damaged_weights_are_named(images: np.ndarray) -> None:
@@ -106,6 +121,31 @@ def test_a_truncated_model_is_refused(model: Model, tmp_path: Path) -> None:
         load_model(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"preprocessing": {"size": [32, 48], "gamma": 1}}, "its description cannot be used: .*'gamma'"),
+        ({"preprocessing": {"size": [32, 48], "std": 0}}, "its description cannot be used: std must be positive"),
+        ({"preprocessing": {"size": 32}}, "its description cannot be used"),
+        (
+            {"preprocessing": {"size": [32, 48], "template": "arcfaec112"}},
+            "unknown template 'arcfaec112'. Did you mean 'arcface112'",
+        ),
+        (None, "its description cannot be used"),
+    ],
+)
+def test_a_description_of_another_version_is_refused(
+    change: dict[str, object] | None, message: str, model: Model, tmp_path: Path
+) -> None:
+    path = save_model(model, tmp_path / "model.safetensors")
+    with safe_open(path, framework="pt") as opened:
+        metadata = opened.metadata()
+    described = json.dumps({**json.loads(metadata["model"]), **change}) if change else "{"
+    save_file(load_file(path), path, {**metadata, "model": described})
+    with pytest.raises(InputError, match=message):
+        load_model(path)
+
+
 def test_embeddings_survive_their_file(tmp_path: Path) -> None:
     vectors = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     stored = EmbeddingSet(vectors, np.array([0, 1, -1]), ("a", "b", "ü"), {"flip": "sum"})
@@ -119,6 +159,36 @@ def test_anyones_vectors_are_enough(tmp_path: Path) -> None:
     np.savez(tmp_path / "theirs.npz", vectors=np.ones((2, 3)))
     loaded = load_embeddings(tmp_path / "theirs.npz")
     assert (loaded.ids, loaded.labels.tolist()) == (("0", "1"), [-1, -1])
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (np.array([7, -1], np.int32), [7, -1]),
+        (np.array(["bob", "ada"]), [1, 0]),
+        (np.array(["10", "9"]), [10, 9]),
+        (np.array(["ada", "-1"]), [0, -1]),
+        (np.array(["ada", "1" * 30]), [1, 0]),
+    ],
+)
+def test_labels_of_others_are_whole_numbers_or_names(labels: np.ndarray, expected: list[int], tmp_path: Path) -> None:
+    np.savez(tmp_path / "theirs.npz", vectors=np.ones((2, 3)), labels=labels)
+    assert load_embeddings(tmp_path / "theirs.npz").labels.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"labels": np.array([1.7, 2.2])}, "labels must be whole numbers or names; got float64"),
+        ({"labels": np.array([True, False])}, "labels must be whole numbers or names; got bool"),
+        ({"meta": np.array("hello")}, "'meta' must be a JSON object as text; got 'hello'"),
+        ({"meta": np.array("[1]")}, "'meta' must be a JSON object"),
+    ],
+)
+def test_what_others_have_beside_their_vectors_is_not_guessed(more: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "theirs.npz", vectors=np.ones((2, 3)), **more)
+    with pytest.raises(InputError, match=rf"theirs\.npz: {message}"):
+        load_embeddings(tmp_path / "theirs.npz")
 
 
 class _Evil:

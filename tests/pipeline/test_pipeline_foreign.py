@@ -171,6 +171,8 @@ def test_npy_with_ids_and_labels(tmp_path: Path) -> None:
     assert (found.ids, found.labels.tolist()) == (("a/1", "a/2", "b/1", "b/2"), [1, 1, 0, 0])
     (tmp_path / "labels.txt").write_text("7\n7\n-1\n3\n")
     assert load_embeddings(tmp_path / "e.npy", labels=tmp_path / "labels.txt").labels.tolist() == [7, 7, -1, 3]
+    (tmp_path / "labels.txt").write_text("zoe\n-1\n-1\nann\n")
+    assert load_embeddings(tmp_path / "e.npy", labels=tmp_path / "labels.txt").labels.tolist() == [1, -1, -1, 0]
     (tmp_path / "ids.txt").write_text("a/1\na/2\nb/1\n")
     with pytest.raises(InputError, match=r"ids.txt: expected 4 lines, one for each embedding; got 3"):
         load_embeddings(tmp_path / "e.npy", tmp_path / "ids.txt")

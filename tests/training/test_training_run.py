@@ -12,13 +12,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from rich.console import Console
 
 from orthodrome import files, load_model
-from orthodrome.data import open_reader
+from orthodrome.data import Subset, open_reader
 from orthodrome.training.checkpoint import load_checkpoint, save_checkpoint
 from orthodrome.training.loop import Position, TrainingDiverged
 from orthodrome.training.recipe import parse_recipe
@@ -225,6 +226,18 @@ def test_a_checkpoint_of_another_network_or_loss_is_refused(
         with pytest.raises(InputError, match=f"another {what}"):
             load_checkpoint(path, other)
         assert all(torch.equal(tensor, before[name]) for name, tensor in other.head.state_dict().items())
+
+
+def test_a_checkpoint_of_another_set_is_refused(tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path) -> None:
+    recipe, whole = parse_recipe(tiny_recipe, "test"), open_reader(small_faces)
+    path = save_checkpoint(tmp_path / CHECKPOINT_FILE, create_learner(recipe, whole)[0], Position(), [])
+    fewer, _ = create_learner(recipe, Subset(whole, np.arange(1, 36)))
+    with pytest.raises(InputError, match=r"trained on 36 images of 6 people .* but the set has 35 images of 6 people"):
+        load_checkpoint(path, fewer)
+    content = torch.load(path, weights_only=True)
+    del content["images"]
+    torch.save(content, path)  # as earlier versions did
+    assert load_checkpoint(path, fewer) == (Position(), [])
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"\x80\x02."])

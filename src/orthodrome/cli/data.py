@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from orthodrome.data import ImageReader
 
 data = typer.Typer(no_args_is_help=True, help="Look at a set of faces, check it, and bring it into another form.")
 
@@ -108,12 +105,15 @@ def convert(
 ) -> None:
     """Write a set in another form: bytes, labels, order and class names as they are. After an interruption, the same command goes on.
 
+    A folder sorts people and images by name; what that changes of order and names is told.
+
     Example: orthodrome data convert faces/ faces-rec --to rec
     """
-    from orthodrome.cli.output import remarks, show
+    from orthodrome.cli.output import remarks, show, show_left_out
     from orthodrome.data import open_reader
     from orthodrome.data.conversion import Encoding
     from orthodrome.data.conversion import convert as write
+    from orthodrome.data.naming import folder_changes
     from orthodrome.data.parallel import available_processors
     from orthodrome.training.telemetry import counting
 
@@ -123,7 +123,9 @@ def convert(
         processes = available_processors() if workers is None else workers
         write(reader, target, form, encoding=encoding, per_file=per_file, workers=processes, progress=progress)
     show(f"{len(reader):,} images of {len(reader.class_names):,} people: {target}")
-    _tell_left_out(reader)
+    for change in folder_changes(reader) if form == "folder" else ():
+        show(f"changed: {change}")
+    show_left_out(reader)
 
 
 @data.command()
@@ -139,14 +141,14 @@ def split(
 
     Example: orthodrome data split faces/ parts --test-people 100
     """
-    from orthodrome.cli.output import remarks, show
+    from orthodrome.cli.output import remarks, show, show_left_out
     from orthodrome.data.jobs import Copying, split_set
     from orthodrome.training.telemetry import counting
 
     with counting(remarks(), "writing") as progress:
         train, test = split_set(Copying(source, target, form, budget, progress), test_people, seed)
     show(f"{len(train):,} images: {target / 'train'}\n{len(test):,} images of {test_people:,} other people: {target / 'test'}")
-    _tell_left_out(train)
+    show_left_out(train)
 
 
 @data.command()
@@ -165,7 +167,7 @@ def noise(
     """
     from collections import Counter
 
-    from orthodrome.cli.output import remarks, show
+    from orthodrome.cli.output import remarks, show, show_left_out
     from orthodrome.data.jobs import Copying, noise_set
     from orthodrome.training.telemetry import counting
 
@@ -173,7 +175,7 @@ def noise(
         noisy = noise_set(Copying(source, target, form, budget, progress), flips, outliers, seed)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(Counter(noisy.kind).items()))
     show(f"{len(noisy.reader):,} images of {len(noisy.reader.class_names):,} people ({kinds}): {target}")
-    _tell_left_out(noisy.reader)
+    show_left_out(noisy.reader)
 
 
 @data.command()
@@ -225,7 +227,7 @@ def clean(
 
     Example: orthodrome data clean faces/ cleaned --embeddings faces.npz --angle 75
     """
-    from orthodrome.cli.output import remarks, show
+    from orthodrome.cli.output import remarks, show, show_left_out
     from orthodrome.data.jobs import Copying, clean_set
     from orthodrome.pipeline import load_embeddings
     from orthodrome.training.telemetry import counting
@@ -233,7 +235,7 @@ def clean(
     with counting(remarks(), "writing") as progress:
         kept, dropped = clean_set(Copying(source, target, form, budget, progress), load_embeddings(embeddings), angle)
     show(f"{len(kept):,} images kept, {dropped:,} dropped: {target}")
-    _tell_left_out(kept)
+    show_left_out(kept)
 
 
 @data.command()
@@ -258,11 +260,3 @@ def overlap(
     show(f"{len(found):,} pairs of people with a cosine of at least {threshold}")
     if found:
         raise typer.Exit(1)
-
-
-def _tell_left_out(reader: ImageReader) -> None:
-    """What of a set is not in its copy."""
-    from orthodrome.cli.output import show
-
-    if reader.problems:
-        show(f"{len(reader.problems):,} left out, first: {reader.problems[0]}")

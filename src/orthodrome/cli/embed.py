@@ -12,16 +12,19 @@ def embed(
     model: Annotated[Path, typer.Argument(help="Run folder or model.safetensors.", metavar="MODEL")],
     images: Annotated[
         list[Path],
-        typer.Argument(help="Image files, aligned like the training images; or one set (folder, .rec, tar shards, Parquet)."),
+        typer.Argument(
+            help="Image files, aligned like the training images; or one set (folder, list file, .rec, tar shards, Parquet)."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .npz to write.")],
     flip: Annotated[str, typer.Option(help="Join image and mirror image: sum, concat or none.")] = "sum",
+    budget: Annotated[float, typer.Option(help="Share of the set that may be unusable.", min=0.0, max=1.0)] = 0.001,
 ) -> None:
-    """Turn images into embeddings: an .npz with vectors, labels and ids.
+    """Turn images into embeddings: an .npz with vectors, labels and ids. A single file that is no image by its name is a set.
 
     Example: orthodrome embed runs/x a.jpg b.jpg -o faces.npz
     """
-    from orthodrome.cli.output import remarks, show
+    from orthodrome.cli.output import remarks, show, show_left_out
     from orthodrome.data import is_set, open_reader
     from orthodrome.pipeline import load_model, save_embeddings
     from orthodrome.training.telemetry import counting
@@ -30,9 +33,11 @@ def embed(
     if output.suffix != ".npz":
         raise InputError(f"-o takes the name of an .npz file; got {output}")
     loaded = load_model(model)
-    source = open_reader(images[0]) if len(images) == 1 and is_set(images[0]) else images
+    reader = open_reader(images[0], budget) if len(images) == 1 and is_set(images[0]) else None
     with counting(remarks(), "embedding") as progress:
-        embeddings = loaded.embed(source, flip=flip, progress=progress)
+        embeddings = loaded.embed(images if reader is None else reader, flip=flip, progress=progress)
     save_embeddings(embeddings, output)
     count, dimension = embeddings.vectors.shape
     show(f"{count} embeddings of {dimension} numbers: {output}")
+    if reader is not None:
+        show_left_out(reader)

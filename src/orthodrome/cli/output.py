@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console, RenderableType
+
+if TYPE_CHECKING:
+    from orthodrome.data import ImageReader
 
 
 def show(result: RenderableType) -> None:
@@ -13,3 +18,9 @@ def show(result: RenderableType) -> None:
 def remarks() -> Console:
     """Standard error."""
     return Console(stderr=True)
+
+
+def show_left_out(reader: ImageReader) -> None:
+    """What of a set is not in what was made of it."""
+    if reader.problems:
+        show(f"{len(reader.problems):,} left out, first: {reader.problems[0]}")

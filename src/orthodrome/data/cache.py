@@ -24,10 +24,11 @@ Progress = Callable[[int, int], None]
 AUTO_SHARE = 0.25
 _CHUNK = 64
 
-_CONTAINER_LIMITS = (
-    "/sys/fs/cgroup/memory.max",
-    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-)  # cgroup 2, 1
+_CONTAINERS = (
+    ("/sys/fs/cgroup", "memory.max", "memory.current"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+)
+"""Where cgroup 2 and 1 keep the limit of a container and what it uses; both have a ``memory.stat`` beside."""
 
 
 def decode_many(reader: Images, size: Size, indices: np.ndarray) -> np.ndarray:
@@ -68,14 +69,25 @@ def load_cache(
 
 
 def _on_disk(shape: tuple[int, ...]) -> np.ndarray:
+    """A mapped file whose blocks are reserved: a write through a map for which the disk has none left would kill the process."""
     folder = tempfile.gettempdir()
     needed, free = int(np.prod(shape)), shutil.disk_usage(folder).free
     if needed > free:
-        raise InputError(
-            f"a cache of {_gib(needed)} does not fit in the {_gib(free)} free in {folder}; set TMPDIR to another folder"
-        )
+        raise InputError(_no_room(needed, free, folder))
     with tempfile.TemporaryFile(prefix="orthodrome-") as file:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, needed)
+        except OSError as error:  # another process, maybe one of this run, took the room meanwhile
+            raise InputError(f"{_no_room(needed, free, folder)} ({error.strerror or error})") from None
         return np.memmap(file, np.uint8, "w+", shape=shape)
+
+
+def _no_room(needed: int, free: int, folder: str) -> str:
+    return (
+        f"a cache of {_gib(needed)}, one for each process, does not fit in the {_gib(free)} free in {folder}; "
+        "set TMPDIR to another folder"
+    )
 
 
 def cache_bytes(num_images: int, size: Size) -> int:
@@ -103,8 +115,8 @@ def wants_cache(choice: CacheChoice, num_images: int, size: Size, processes: int
 
 
 def available_memory() -> int | None:
-    """Bytes this process may take, within its container's limit; None where the system does not say."""
-    known = [value for value in (_meminfo(), *map(_limit, _CONTAINER_LIMITS)) if value is not None]
+    """Bytes this process may take, within what its container has left; None where the system does not say."""
+    known = [value for value in (_meminfo(), *(_left_in_container(*files) for files in _CONTAINERS)) if value is not None]
     return min(known) if known else _sysconf_free()
 
 
@@ -115,9 +127,14 @@ def _meminfo(path: str = "/proc/meminfo") -> int | None:
     return None
 
 
-def _limit(path: str) -> int | None:
-    text = _text(path).strip()
-    return int(text) if text.isdigit() else None
+def _left_in_container(folder: str, limit: str, usage: str) -> int | None:
+    """The limit less what is used, of which the system gives back the pages of files that were not read lately."""
+    most, used = (_text(f"{folder}/{name}").strip() for name in (limit, usage))
+    if not most.isdigit() or not used.isdigit():
+        return None
+    kept = dict(line.split() for line in _text(f"{folder}/memory.stat").splitlines())
+    reclaimable = kept.get("total_inactive_file", kept.get("inactive_file", 0))  # cgroup 1 has both, of which the total counts
+    return max(0, int(most) - int(used) + int(reclaimable))
 
 
 def _sysconf_free() -> int | None:

@@ -67,8 +67,9 @@ def convert(
     """Write a set into the new folder ``target`` in a ``form`` of `WRITERS`; returns the number of images copied by this call.
 
     The folder appears when it is whole. Until then everything is in ``.NAME.part`` beside it, with a journal from which the same call
-    goes on after an interruption. Images keep their order and labels, and classes their names. ``per_file`` is the number of images of
-    a shard or table; ``workers`` processes re-encode.
+    goes on after an interruption. Images keep their order and labels, and classes their names; in a folder of identities as far as
+    sorted file names can say them (`orthodrome.data.naming.folder_changes`). ``per_file`` is the number of images of a shard or table;
+    ``workers`` processes re-encode.
 
     Raises:
         InputError: ``target`` exists, another conversion is under way there, an image cannot be read or is none, or the disk is full.
@@ -128,13 +129,21 @@ def _contents(reader: ImageReader, positions: range, encoding: Encoding | None, 
         raise InputError(f"{error}; {WHAT_TO_DO}") from None
 
 
-def _fingerprint(reader: ImageReader, form: str, encoding: Encoding | None, per_file: int) -> str:
-    """What must be the same for an attempt to go on from another: labels, names, settings; keys and places of many of the images."""
+def digest_of(reader: ImageReader) -> str:
+    """By which a set is known again, however its path is spelled: labels, class names, and the keys of many of the images."""
     digest = hashlib.blake2b(np.ascontiguousarray(reader.labels, dtype="<i8").tobytes(), digest_size=16)
-    looked_at = np.linspace(0, len(reader) - 1, min(len(reader), _COMPARED)).astype(int).tolist()
-    images = [(reader.sample(i).key, reader.place(i)) for i in looked_at]
-    digest.update(repr((form, encoding, per_file, list(reader.class_names), images)).encode())
+    digest.update(repr((list(reader.class_names), [reader.sample(i).key for i in _looked_at(reader)])).encode())
     return digest.hexdigest()
+
+
+def _fingerprint(reader: ImageReader, form: str, encoding: Encoding | None, per_file: int) -> str:
+    """What must be the same for an attempt to go on from another: the set, where its images are, and the settings."""
+    what = repr((form, encoding, per_file, digest_of(reader), [reader.place(i) for i in _looked_at(reader)]))
+    return hashlib.blake2b(what.encode(), digest_size=16).hexdigest()
+
+
+def _looked_at(reader: ImageReader) -> list[int]:
+    return np.linspace(0, len(reader) - 1, min(len(reader), _COMPARED)).astype(int).tolist()
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from orthodrome.data.centres import angles_to_centre
-from orthodrome.data.conversion import Progress, convert
+from orthodrome.data.conversion import Progress, convert, digest_of
 from orthodrome.data.decode import printable
 from orthodrome.data.integrity import Verification, verify
 from orthodrome.data.noise import Noisy, add_noise
@@ -63,28 +64,39 @@ def quarantine(path: Path, result: Verification) -> Path | None:
 def split_set(copying: Copying, test_people: int, seed: int) -> tuple[Subset, Subset]:
     """Write ``target/train`` and ``target/test``, which share no person; ``target/split.json`` keeps how they were drawn.
 
-    Raises InputError where ``target`` holds parts that were drawn otherwise, from which people would be in both, or is finished.
+    Raises InputError where ``target`` is finished, or holds a part that was drawn otherwise or from the set as it was before it changed:
+    people would be in both.
     """
     reader, target = copying.open(), copying.target
     parts = {
         name: Subset(reader, indices)
         for name, indices in zip(("train", "test"), split_identities(reader.labels, test_people, seed), strict=True)
     }
-    origin = printable(copying.source.resolve())
-    waiting = _waiting(target, parts, {"set": origin, "test_people": test_people, "seed": seed, "form": copying.form})
+    drawn = {
+        "set": printable(copying.source.resolve()),
+        "digest": digest_of(reader),
+        "test_people": test_people,
+        "seed": seed,
+        "form": copying.form,
+        "held_out": list(parts["test"].class_names),
+    }
+    waiting = _waiting(target, parts, drawn)
     for name in waiting:
         copying.write(parts[name], name)
     return parts["train"], parts["test"]
 
 
-def _waiting(target: Path, parts: Iterable[str], drawn: Mapping[str, str | int]) -> list[str]:
+def _waiting(target: Path, parts: Iterable[str], drawn: Mapping[str, Any]) -> list[str]:
     """Which parts are still to write, once it is certain that those in ``target`` were ``drawn`` alike."""
     record, plain = target / "split.json", json.dumps(drawn, indent=2).encode()
     waiting = [name for name in parts if not (target / name).exists()]
     if not waiting:
         raise InputError(f"{printable(target)} holds both parts already; remove it or choose another name")
     if len(waiting) == 1 and not (record.is_file() and record.read_bytes() == plain):
-        raise InputError(f"{printable(target)} holds a part that was drawn otherwise; remove it or choose another name")
+        raise InputError(
+            f"{printable(target)} holds a part that was drawn otherwise, or from the set before it changed; "
+            "remove it or choose another name"
+        )
     write_file(record, plain)
     return waiting
 
@@ -134,11 +146,11 @@ def index_set(path: Path, progress: Progress | None = None) -> tuple[Path, int, 
 def _index_records(files: RecordFiles, progress: Progress | None) -> tuple[Path, int, tuple[Problem, ...]]:
     if not files.records.is_file():
         raise InputError(f"{printable(files.records)}: no such file; expected a .rec or tar shards")
-    skipped = [] if files.index.is_file() else build_idx(files)[1]
+    if not files.index.is_file():
+        build_idx(files)
     made = index_records(files, progress)
     keep_beside(files.sidecar, files.present(), made)
-    problems = (Problem(**problem) for problem in made.meta["problems"])
-    return files.sidecar, len(made.arrays["labels"]), (*skipped, *problems)
+    return files.sidecar, len(made.arrays["labels"]), tuple(Problem(**problem) for problem in made.meta["problems"])
 
 
 def sample_of(reader: ImageReader, images: int | None, seed: int = 0) -> ImageReader:

@@ -61,6 +61,21 @@ def folder_names(class_names: Sequence[str]) -> tuple[str, ...]:
     return tuple(next(way for way in ways if sorted(way) == way and len({name.casefold() for name in way}) == len(way)))
 
 
+def folder_changes(reader: ImageReader) -> list[str]:
+    """What a folder of identities cannot keep of a set: the order of images that are not grouped by person, and names as they are."""
+    found = []
+    if (np.diff(np.asarray(reader.labels)) < 0).any():
+        found.append("the images are in another order: a folder groups them by person")
+    renamed = [
+        (name, folder)
+        for name, folder in zip(reader.class_names, folder_names(reader.class_names), strict=True)
+        if name != folder
+    ]
+    if renamed:
+        found.append(f"{len(renamed):,} people have other names, first: {renamed[0][0]} is {renamed[0][1]}")
+    return found
+
+
 def padded(names: Sequence[str]) -> list[str]:
     """Names that are numbers brought to one width."""
     width = max((len(name) for name in names if name.isdecimal()), default=0)

@@ -66,8 +66,8 @@ def check_budget(problems: Sequence[Problem], total: int, budget: float, what: s
 
 
 def quarantine_file(path: str | Path) -> Path:
-    """Where the quarantine list of a set is kept: beside it, ``NAME.quarantine.jsonl``."""
-    return beside(Path(path), ".quarantine.jsonl")
+    """Where the quarantine list of a set is kept: beside it, ``NAME.quarantine.jsonl``; of a link, beside what it leads to."""
+    return beside(Path(path).resolve(), ".quarantine.jsonl")
 
 
 def write_quarantine(path: Path, problems: Iterable[Problem]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from orthodrome.data.problems import Place, Problem
 from orthodrome.types import Reader
 
 
+@runtime_checkable
 class Images(Reader, Protocol):
     """A `Reader` that gives all labels at once and decodes straight to a size: what is embedded, or trained on."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from orthodrome.data.decode import printable
-from orthodrome.data.folder import read_folder
+from orthodrome.data.folder import EXTENSIONS, read_folder
 from orthodrome.data.listing import read_list
 from orthodrome.data.problems import BUDGET, check_budget, quarantine_file, read_quarantine
 from orthodrome.data.protocol import ImageReader
@@ -16,7 +16,7 @@ from orthodrome.data.record_index import Progress
 from orthodrome.data.records import read_records
 from orthodrome.data.shards import read_shards
 from orthodrome.data.split import Subset
-from orthodrome.data.tables import TABLE_ENDINGS, read_tables
+from orthodrome.data.tables import TABLE_ENDINGS, TABLE_FOLDERS, read_tables
 from orthodrome.types import InputError
 
 FORMS = (
@@ -48,8 +48,8 @@ def open_whole(path: Path, budget: float = 1.0, progress: Progress | None = None
 
 
 def is_set(path: Path) -> bool:
-    """Whether ``path`` is a set by its ending, or a folder; a list file cannot be told from an image by its name."""
-    return path.is_dir() or _ending(path) in (".rec", ".tar", *TABLE_ENDINGS)
+    """Whether `open_reader` is to read ``path``: anything that is no image by its name."""
+    return path.is_dir() or path.suffix.lower() not in EXTENSIONS
 
 
 def without_quarantined(reader: ImageReader, path: Path, budget: float) -> ImageReader:
@@ -91,10 +91,8 @@ def _opener(path: Path) -> Open:
 
 
 def _ending(path: Path) -> str:
-    """The ending of a file, or that of what a folder holds: a Hugging Face folder keeps its tables one level down, in ``data``."""
+    """The ending of a file, or that of what a folder holds: Hugging Face folders keep their tables further down."""
     if not path.is_dir():
         return path.suffix.lower()
-    for ending in (".rec", ".tar", *TABLE_ENDINGS):
-        if next(path.glob(f"*{ending}"), None) or (ending in TABLE_ENDINGS and next(path.glob(f"data/*{ending}"), None)):
-            return ending
-    return ""
+    places = [("", ".rec"), ("", ".tar"), *((folder, ending) for ending in TABLE_ENDINGS for folder in TABLE_FOLDERS)]
+    return next((ending for folder, ending in places if next(path.glob(f"{folder}*{ending}"), None)), "")

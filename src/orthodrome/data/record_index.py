@@ -94,15 +94,9 @@ def index_records(files: RecordFiles, progress: Progress | None = None) -> Sidec
     return Sidecar(arrays, {"problems": [asdict(problem) for problem in problems]})
 
 
-def build_idx(files: RecordFiles) -> tuple[int, list[Problem]]:
-    """Write the ``.idx`` of a record file that has none, by following its records; keys count from 0.
-
-    Returns how many, and what was skipped.
-    """
-    problems: list[Problem] = []
-    entries = _scanned(files.records, problems)
-    write_idx(files.index, entries)
-    return len(entries), problems
+def build_idx(files: RecordFiles) -> None:
+    """Write the ``.idx`` of a record file that has none, following its records; keys count from 0. `index_records` tells what it skips."""
+    write_idx(files.index, _scanned(files.records, []))
 
 
 def read_classes(path: Path) -> int | None:

@@ -24,7 +24,12 @@ from orthodrome.data.record_index import Progress
 from orthodrome.types import InputError
 
 TABLE_ENDINGS = (".parquet", ".arrow")
-LABEL_COLUMNS = ("label", "labels", "identity", "person", "person_id", "subject", "class", "id")
+TABLE_FOLDERS = ("", "data/", "train/", "test/", "validation/", "*/train/")
+"""Where in a Hugging Face folder tables lie: by splits (``DatasetDict.save_to_disk``), by configurations and splits (exports of the Hub).
+
+Not every folder is looked into, since a folder of identities has hundreds of thousands.
+"""
+LABEL_COLUMNS = ("label", "labels", "identity", "person", "person_id", "subject", "class")
 KEPT_BYTES = 256 * 2**20
 
 

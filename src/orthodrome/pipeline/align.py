@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orthodrome.pipeline.opencv import opencv
-from orthodrome.registry import Registry
+from orthodrome.registry import Registry, near_matches
 from orthodrome.types import InputError
 
 
@@ -41,6 +41,12 @@ _ARCFACE = np.array([(38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366),
 TEMPLATES: Registry[Template] = Registry("template")
 TEMPLATES.add("arcface112", Template(_ARCFACE, (112, 112)))
 TEMPLATES.add("sphereface96x112", Template(_ARCFACE - (8, 0), (112, 96)))  # named width×height, as the papers do
+
+
+def check_template(name: str) -> None:
+    """Raises InputError unless ``name`` is that of a template, or ``"none"``."""
+    if name not in TEMPLATES.names() and name != "none":
+        raise InputError(f"unknown template {name!r}.{near_matches(name, TEMPLATES)} 'none' says that crops follow none of them")
 
 
 _TO_COMPLEX = np.array([1, 1j])

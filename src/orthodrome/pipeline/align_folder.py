@@ -1,7 +1,8 @@
 """A folder of photographs to a folder of aligned crops of the same tree: in processes, resumable, with every miss on record.
 
 A photograph is finished when its line is in ``landmarks.jsonl`` of the target; its crops are written before, each whole. Started again, a
-run does what is not finished, what has no crop, and what has changed in size or time. Crops of a photograph that is gone stay.
+run does what is not finished, what has no crop, and what has changed in size or time. Crops of a photograph that is gone stay: no other
+photograph gets their names.
 """
 
 from __future__ import annotations
@@ -152,9 +153,10 @@ def _align(job: _Job) -> Alignment:
     opencv()
     check_apart(job.source, job.target)
     found = find_photographs(job.source)
-    stems = crop_stems(tuple(found))
     with alone(job.target):
         before = open_target(job.target, job.described)
+        with_crops = [name for name, photograph in before.photographs.items() if photograph.crops]  # also of those that are gone
+        stems = crop_stems(tuple(dict.fromkeys([*found, *with_crops])))
         tasks, finished = tasks_of(found, stems, before.photographs, job.faces.known, job.target)
         done = {**before.photographs, **finished}
         _do_each(job, tasks, done, len(found))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from orthodrome.data.decode import printable
+from orthodrome.files import TORN
 from orthodrome.pipeline.align_photograph import Task
 from orthodrome.pipeline.landmarks import Landmarks, Photograph, read_landmarks, write_landmarks
 from orthodrome.pipeline.photographs import FileState
@@ -58,13 +58,10 @@ def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-_TORN = re.compile(r"\..*\.jpg\.\d+\.part")
-
-
 def _remove_torn_crops(target: Path) -> None:
     """What `write_file` had beside the crops when the run before was killed."""
     for path in target.rglob(".*.part"):
-        if _TORN.fullmatch(path.name):
+        if TORN.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
 

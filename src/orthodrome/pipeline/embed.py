@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from orthodrome.data import Images, MemoryReader, SequentialSampler, SourceReader, create_loader, printable
 from orthodrome.registry import Registry
-from orthodrome.types import EmbeddingSet, ImageSource, InputError
+from orthodrome.types import EmbeddingSet, ImageSource, InputError, PathLike
 
 Progress = Callable[[int, int], None]
 
@@ -37,17 +38,33 @@ class Embedder(Protocol):
 
 
 def embed_images(model: Embedder, images: Any, **how: Any) -> EmbeddingSet:
-    """Embed a uint8 array (N, H, W, 3), a sequence of paths, a mapping id -> path, or a reader; see `embed_reader` for ``how``.
+    """Embed a uint8 array (N, H, W, 3), a path, a sequence of paths, a mapping id -> path, or a reader; see `embed_reader` for ``how``.
 
     Paths and arrays have no labels (−1). Ids are the paths as given, or positions.
+
+    Raises InputError for anything else, and for a path that stands twice: it would be the id of two embeddings.
     """
     if isinstance(images, np.ndarray):
         return _unlabelled(embed_reader(model, MemoryReader(images, np.zeros(len(images), np.int64)), **how))
     if isinstance(images, Mapping):
         return embed_files(model, images, **how)
-    if isinstance(images, Sequence):
-        return embed_files(model, {printable(path): Path(path) for path in images}, **how)
-    return embed_reader(model, images, **how)
+    if isinstance(images, Images):
+        return embed_reader(model, images, **how)
+    paths = [images] if isinstance(images, PathLike) else images
+    if isinstance(paths, Sequence) and all(isinstance(path, PathLike) for path in paths):
+        return embed_files(model, _by_name(paths), **how)
+    raise InputError(
+        "images to embed are a uint8 array (N, H, W, 3), a path, a list of paths, a mapping id -> path, or a reader; "
+        f"got {type(images).__name__}: stack arrays and tensors into one array, open a set by open_reader"
+    )
+
+
+def _by_name(paths: Sequence[PathLike]) -> dict[str, ImageSource]:
+    files: dict[str, ImageSource] = {printable(path): Path(path) for path in paths}
+    if len(files) < len(paths):
+        twice = next(name for name, count in Counter(map(printable, paths)).items() if count > 1)
+        raise InputError(f"{twice} is given twice; give every image once")
+    return files
 
 
 def embed_files(model: Embedder, files: Mapping[str, ImageSource], **how: Any) -> EmbeddingSet:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orthodrome.pipeline.storage import load_embeddings, read_lines
+from orthodrome.pipeline.storage import codes_of, load_embeddings, read_lines
 from orthodrome.types import InputError, PathLike
 
 
@@ -74,4 +74,4 @@ def _stored(side: SideFiles, labels: np.ndarray | None) -> np.ndarray:
 def _coded(files: Sequence[PathLike | None], counts: Sequence[int]) -> list[np.ndarray]:
     names = [np.array(read_lines(file, count)) for file, count in zip(files, counts, strict=True) if file is not None]
     known = np.unique(np.concatenate(names))
-    return [np.where(part == "-1", -1, np.searchsorted(known, part)).astype(np.int64) for part in names]
+    return [codes_of(part, known) for part in names]

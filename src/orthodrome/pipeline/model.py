@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from orthodrome.backbones import create_backbone
 from orthodrome.data import to_network_input
 from orthodrome.files import write_file
+from orthodrome.pipeline.align import check_template
 from orthodrome.types import EmbeddingSet, InputError, PathLike, Preprocessing
 
 FORMAT = "orthodrome-model-1"
@@ -64,7 +65,8 @@ class Model:
 def create_model(
     backbone: str, embedding_dim: int, preprocessing: Preprocessing, options: Mapping[str, Any] | None = None
 ) -> Model:
-    """A new, untrained model. Raises InputError for an unknown network or option."""
+    """A new, untrained model. Raises InputError for an unknown network, option or alignment template."""
+    check_template(preprocessing.template)
     options = dict(options or {})
     network = create_backbone(backbone, embedding_dim, preprocessing.size, **options)
     return Model(network, preprocessing, backbone, embedding_dim, options)
@@ -86,7 +88,8 @@ def save_model(model: Model, path: PathLike, meta: Mapping[str, Any] | None = No
 def load_model(path: PathLike) -> Model:
     """The model in a run folder or a ``.safetensors`` file, in evaluation mode on the CPU.
 
-    Raises InputError when there is none, when the file is something else or damaged, or when its weights do not fit its description.
+    Raises InputError when there is none, when the file is something else or damaged, when its description (preprocessing and alignment
+    template, too) is not of this version, or when its weights do not fit it.
     """
     file = _model_file(Path(path))
     try:
@@ -97,18 +100,26 @@ def load_model(path: PathLike) -> Model:
         raise InputError(f"{file}: cannot be read as a model: {error}") from None
     if metadata.get("format") != FORMAT:
         raise InputError(f"{file}: a safetensors file, but not one of orthodrome (expected format {FORMAT!r})")
-    description = json.loads(metadata["model"])
-    preprocessing = description["preprocessing"]
-    preprocessing["size"] = tuple(preprocessing["size"])
-    model = create_model(
-        description["backbone"], description["embedding_dim"], Preprocessing(**preprocessing), description["options"]
-    )
+    model = _described(file, metadata.get("model", ""))
     try:
         model.network.load_state_dict(tensors)
     except RuntimeError as error:
         raise InputError(f"{file}: its weights do not fit the network it names, {model.backbone}: {error}") from None
     model.network.eval()
-    return Model(**{**vars(model), "meta": description["meta"]})
+    return model
+
+
+def _described(file: Path, plain: str) -> Model:
+    """The untrained model of a description as `save_model` writes it."""
+    try:
+        description = json.loads(plain)
+        preprocessing = description["preprocessing"]
+        preprocessing = Preprocessing(**{**preprocessing, "size": tuple(preprocessing["size"])})
+        network = (description["backbone"], description["embedding_dim"], preprocessing, description["options"])
+        meta = description["meta"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file}: its description cannot be used: {error}; it is damaged, or of another version") from None
+    return replace(create_model(*network), meta=meta)
 
 
 def _model_file(path: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ import numpy as np
 from orthodrome.files import write_file
 from orthodrome.pipeline.megaface_features import read_features
 from orthodrome.types import EmbeddingSet, InputError, PathLike
+
+NOBODY = "-1"
+"""The name of who is not known."""
+
+_INTEGER = re.compile(r"-?[0-9]{1,18}")  # longer ones are names
 
 
 def save_embeddings(embeddings: EmbeddingSet, path: PathLike) -> Path:
@@ -36,14 +42,15 @@ def load_embeddings(path: PathLike, ids: PathLike | None = None, labels: PathLik
     * a folder of MegaFace feature files (`orthodrome.pipeline.megaface_features.read_features`).
 
     ``ids``, ``labels``: text files with a line for each row, which replace those of the file. Labels are whole numbers, or names, which
-    are numbered in sorted order. Missing labels are −1, missing ids are positions. Raises InputError for a file that is missing, damaged,
-    pickled, or holds something else, and where the lines are not as many as the rows.
+    are numbered in sorted order; -1 is nobody's among names too. Missing labels are −1, missing ids are positions. Raises InputError for a
+    file that is missing, damaged, pickled, or holds something else (labels that are fractions, say), and where the lines are not as many
+    as the rows.
     """
     found = read_features(path) if Path(path).is_dir() else _from_arrays(path, _read_arrays(path))
     count = len(found)
     return EmbeddingSet(
         found.vectors,
-        found.labels if labels is None else _codes(read_lines(labels, count)),
+        found.labels if labels is None else _codes(np.array(read_lines(labels, count))),
         found.ids if ids is None else tuple(read_lines(ids, count)),
         found.meta,
     )
@@ -61,9 +68,25 @@ def _from_arrays(path: PathLike, arrays: dict[str, np.ndarray]) -> EmbeddingSet:
     if vectors.dtype.kind not in "fiu" or vectors.ndim != 2:
         raise InputError(f"{path}: embeddings must be real numbers of shape (N, D); got {vectors.dtype} {vectors.shape}")
     labels = arrays.get("labels", np.full(len(vectors), -1, np.int64))
+    if labels.dtype.kind not in "iuU":
+        raise InputError(
+            f"{path}: labels must be whole numbers or names; got {labels.dtype}: convert them, or give a text file of them"
+        )
     ids = tuple(str(name) for name in arrays.get("ids", np.arange(len(vectors))))
-    meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
-    return EmbeddingSet(vectors.astype(np.float32), labels.astype(np.int64), ids, meta)
+    codes = _codes(labels) if labels.dtype.kind == "U" else labels.astype(np.int64)
+    return EmbeddingSet(vectors.astype(np.float32), codes, ids, _meta(path, arrays))
+
+
+def _meta(path: PathLike, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    try:
+        meta = json.loads(str(arrays.get("meta", "{}")))
+    except ValueError:
+        meta = None
+    if not isinstance(meta, dict):
+        raise InputError(
+            f"{path}: 'meta' must be a JSON object as text; got {str(arrays['meta'])[:80]!r}: leave it out or name it otherwise"
+        )
+    return meta
 
 
 def read_lines(path: PathLike, count: int) -> list[str]:
@@ -77,10 +100,16 @@ def read_lines(path: PathLike, count: int) -> list[str]:
     return [line.strip() for line in lines]
 
 
-def _codes(names: list[str]) -> np.ndarray:
-    if all(name.removeprefix("-").isdecimal() for name in names):
-        return np.array(names, dtype=np.int64)
-    return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)
+def _codes(labels: np.ndarray) -> np.ndarray:
+    """Labels as text (N,) -> int64 (N,)."""
+    if all(_INTEGER.fullmatch(label) for label in labels.flat):
+        return labels.astype(np.int64)
+    return codes_of(labels, np.unique(labels[labels != NOBODY]))
+
+
+def codes_of(names: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The place of each of ``names`` among the sorted ``known``, −1 for `NOBODY`: int64."""
+    return np.where(names == NOBODY, -1, np.searchsorted(known, names)).astype(np.int64)
 
 
 def _read_arrays(path: PathLike) -> dict[str, np.ndarray]:

@@ -51,7 +51,8 @@ def save_checkpoint(path: Path, learner: Learner, position: Position, history: l
 
     def write_whole() -> None:
         whole = {"backbone": learner.network.state_dict(), "head": head, "optimizer": optimizer}
-        _write(path, {**part, **whole, "position": asdict(position), "history": history, "others": others})
+        where = {"position": asdict(position), "history": history, "images": learner.images}
+        _write(path, {**part, **whole, **where, "others": others})
         for file in path.parent.glob(f"{path.stem}-step*-rank*of*.pt"):
             if file.name not in others:
                 file.unlink()
@@ -64,9 +65,10 @@ def save_checkpoint(path: Path, learner: Learner, position: Position, history: l
 def load_checkpoint(path: Path, learner: Learner) -> tuple[Position, list[dict[str, Any]]]:
     """Put a checkpoint into ``learner`` and the random generators; returns its position and metrics.
 
-    Raises InputError when a file is missing, is no checkpoint, or belongs to another network, loss or set of classes.
+    Raises InputError when a file is missing, is no checkpoint, or belongs to another network, loss or set of images.
     """
     content = _read(path, "a run writes its first one after checkpoint_every steps")
+    _check_images(path, content.get("images", learner.images), learner.images)  # earlier versions did not say
     others = [
         _read(path.with_name(name), f"{path.name} of a run on several processes needs it") for name in content.get("others", [])
     ]
@@ -83,6 +85,14 @@ def load_checkpoint(path: Path, learner: Learner) -> tuple[Position, list[dict[s
     else:
         seed_apart(learner.recipe.seed, rank, position.step)
     return position, list(content["history"])
+
+
+def _check_images(path: Path, before: str, now: str) -> None:
+    if before != now:
+        raise InputError(
+            f"{path}: its run was trained on {before}, but the set has {now} now: the order of the images would be another one. "
+            "Restore the set and its quarantine list as they were, or begin a new run"
+        )
 
 
 def _places(head: dict[str, Any], optimizer: dict[str, Any], learner: Learner) -> dict[str, Place]:

@@ -40,7 +40,8 @@ class Position:
 class Learner:
     """What learns: network, head, optimizer and schedule, and the processes that do it together.
 
-    ``backbone`` is the network as the loop calls it; where there are several processes it averages their gradients.
+    ``backbone`` is the network as the loop calls it; where there are several processes it averages their gradients. ``images`` says by
+    their number and labels on which set: a run goes on only on that.
     """
 
     network: nn.Module
@@ -51,6 +52,7 @@ class Learner:
     preprocessing: Preprocessing
     recipe: Recipe
     device: torch.device
+    images: str
     team: Team = field(default_factory=Alone)
 
 

@@ -121,11 +121,13 @@ def train(
 
 
 def _fingerprint(recipe: Recipe, reader: ImageReader) -> str:
-    labels = zlib.crc32(np.ascontiguousarray(reader.labels).data)
-    return (
-        f"recipe {recipe.name} (checksum {zlib.crc32(recipe.to_yaml().encode()):08x}), {len(reader)} images of "
-        f"{len(reader.class_names)} people (checksum {labels:08x})"
-    )
+    return f"recipe {recipe.name} (checksum {zlib.crc32(recipe.to_yaml().encode()):08x}), {_images_of(reader)}"
+
+
+def _images_of(reader: ImageReader) -> str:
+    """By which a set is known again, whatever its form."""
+    labels = zlib.crc32(np.ascontiguousarray(reader.labels, dtype="<i8").data)
+    return f"{len(reader)} images of {len(reader.class_names)} people (checksum {labels:08x})"
 
 
 def _announce(console: Console, learner: Learner, folder: Path, summary: SetSummary) -> None:
@@ -172,6 +174,7 @@ def create_learner(recipe: Recipe, reader: ImageReader, team: Team | None = None
         preprocessing=model.preprocessing,
         recipe=recipe,
         device=device,
+        images=_images_of(reader),
         team=team,
     )
     return learner, model
