@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,6 +99,52 @@ def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(
     assert losses[0] == losses[1]
     heads = [torch.load(tmp_path / name / CHECKPOINT_FILE, weights_only=True)["head"] for name in ("straight", "resumed")]
     assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_is_written_by_one_run_at_a_time(
+    resume: bool, tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orthodrome.training import run as room
+
+    original = room._RunEvents.step
+    refused: list[str] = []
+
+    def step(self: Any, position: Position, *rest: Any) -> bool:
+        if position.step == 1:  # before the first checkpoint
+            with pytest.raises(InputError) as error:
+                run({**tiny_recipe, "name": "second"}, small_faces, tmp_path / "run", resume=resume)
+            refused.append(str(error.value))
+        return original(self, position, *rest)
+
+    monkeypatch.setattr(room._RunEvents, "step", step)
+    assert run(tiny_recipe, small_faces, tmp_path / "run").finished
+    assert ["another process is writing into it" in message for message in refused] == [True]
+    assert load_model(tmp_path / "run").meta["recipe"] == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("left", "way_on"), [(CHECKPOINT_FILE, "--resume"), ("model.safetensors", "remove"), (RECIPE_FILE, "remove")]
+)
+def test_a_folder_with_a_run_or_the_rest_of_one_is_left_alone(
+    left: str, way_on: str, tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path
+) -> None:
+    (tmp_path / left).write_text("")
+    with pytest.raises(InputError, match=rf"already holds a run \({left}\); choose another folder.*{way_on}"):
+        run(tiny_recipe, small_faces, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [left]
+
+
+def test_what_cannot_begin_leaves_no_run_in_its_way(tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path) -> None:
+    faces, out = tmp_path / "faces", tmp_path / "run"
+    shutil.copytree(small_faces, faces)
+    image = faces / "person_2" / "person_2_0003.png"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:200])
+    with pytest.raises(InputError, match=image.name):
+        run(tiny_recipe, faces, out)
+    image.write_bytes(whole)
+    assert run(tiny_recipe, faces, out).finished
 
 
 def start_process(recipe: Path, faces: Path, out: Path) -> subprocess.Popen[str]:

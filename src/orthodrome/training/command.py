@@ -18,7 +18,7 @@ from orthodrome.pipeline.model import Model
 from orthodrome.training.processes import Team, first_before_others
 from orthodrome.training.recipe import Recipe, load_recipe
 from orthodrome.training.report import Evaluate
-from orthodrome.training.run import CHECKPOINT_FILE, INPUTS_FILE, RECIPE_FILE, RunResult, train
+from orthodrome.training.run import INPUTS_FILE, RECIPE_FILE, RunResult, check_unused, train
 from orthodrome.training.telemetry import counting
 from orthodrome.types import InputError
 
@@ -40,8 +40,8 @@ def start_run(
             raise InputError(f"--data is missing: {FORMS}")
         recipe = load_recipe(recipe_file, overrides)
         where = _protocol_data(protocol, evaluate_on, pairs)
-        if out and (out / CHECKPOINT_FILE).exists():
-            raise InputError(f"{out} already holds a run; go on with --resume {out}, or choose another --out")
+        if out:
+            check_unused(out)
         return recipe, data, where
 
     recipe, where_from, where = team.everywhere(checked)
