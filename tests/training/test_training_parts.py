@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from orthodrome.training.optim import clip_gradients, create_optimizer, paramete
 from orthodrome.training.precision import bf16_cost, precision_warning
 from orthodrome.training.recipe import OptimizerSettings, ScheduleSettings
 from orthodrome.training.schedules import create_schedule
+from orthodrome.training.stopping import StopRequest
 from orthodrome.training.telemetry import JsonLines
 
 
@@ -105,3 +107,23 @@ def test_bfloat16_that_is_slower_than_float32_is_warned_of() -> None:
     assert precision_warning("bf16", device, cost=lambda device: 0.6) == ""
     assert precision_warning("fp32", device, cost=lambda device: 8.0) == ""
     assert bf16_cost(device, size=64) > 0
+
+
+def test_a_signal_that_is_ignored_is_no_first_request() -> None:
+    """Ctrl-C reaches a worker of a study too, which ignores it; the SIGTERM of its parent asks, and would end it as the second."""
+    killed: list[int] = []
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, frame: killed.append(number)),
+    }
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert not stop.requested
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.requested
+            assert not killed
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
