@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -21,7 +22,9 @@ from rich.console import Console
 from orthodrome import files, load_model
 from orthodrome.data import open_reader
 from orthodrome.training.checkpoint import load_checkpoint, save_checkpoint
+from orthodrome.training.command import resume_run
 from orthodrome.training.loop import Position, TrainingDiverged
+from orthodrome.training.processes import Alone
 from orthodrome.training.recipe import parse_recipe
 from orthodrome.training.report import LOG_FILE
 from orthodrome.training.run import CHECKPOINT_FILE, METRICS_FILE, RECIPE_FILE, create_learner, train
@@ -210,6 +213,21 @@ def test_sigterm_stops_after_the_step_with_a_checkpoint_and_says_how_to_go_on(
     assert process.returncode == 130
     assert f"orthodrome train --resume {out}" in printed
     assert "Traceback" not in printed
+
+
+def test_a_run_that_does_not_know_its_data_is_resumed_from_python_only(
+    tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orthodrome.training import run as room
+
+    monkeypatch.setattr(room._RunEvents, "step", lambda *given: False)
+    said = Console(file=io.StringIO())
+    train(parse_recipe(tiny_recipe, "test"), open_reader(small_faces), tmp_path / "run", console=said)
+    printed = said.file.getvalue()  # type: ignore[attr-defined]
+    assert "stopped at step 1" in printed
+    assert "--resume" not in printed
+    with pytest.raises(InputError, match=r"inputs\.yaml does not say where the data is"):
+        resume_run(tmp_path / "run", [], Alone())
 
 
 def test_divergence_is_named_before_it_reaches_the_weights(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from orthodrome.data import ImageReader, open_reader
@@ -16,7 +15,7 @@ from orthodrome.evaluation.outcome import headline
 from orthodrome.pipeline.evaluate import ProtocolData, evaluate_model, protocol_images
 from orthodrome.pipeline.model import Model
 from orthodrome.training.processes import Team, first_before_others
-from orthodrome.training.recipe import Recipe, load_recipe
+from orthodrome.training.recipe import Recipe, load_recipe, read_yaml
 from orthodrome.training.report import Evaluate
 from orthodrome.training.run import INPUTS_FILE, RECIPE_FILE, RunResult, check_unused, train
 from orthodrome.training.telemetry import counting
@@ -62,8 +61,13 @@ def resume_run(folder: Path, other_options: Sequence[str], team: Team) -> RunRes
             raise InputError(f"--resume takes recipe and data from the run; leave out {', '.join(other_options)}")
         if not (folder / RECIPE_FILE).is_file() or not (folder / INPUTS_FILE).is_file():
             raise InputError(f"{folder}: no run here; expected a run folder with {RECIPE_FILE} and {INPUTS_FILE}")
-        inputs = yaml.safe_load((folder / INPUTS_FILE).read_text(encoding="utf-8"))
-        evaluation = inputs["evaluation"]
+        inputs = read_yaml(folder / INPUTS_FILE)
+        if "data" not in inputs:
+            raise InputError(
+                f"{folder / INPUTS_FILE} does not say where the data is: the run was started from Python or by quickstart; "
+                "go on with it from Python, by train(…, resume=True)"
+            )
+        evaluation = inputs.get("evaluation")
         where = ProtocolData(evaluation["protocol"], Path(evaluation["data"]), Path(evaluation["pairs"])) if evaluation else None
         return load_recipe(folder / RECIPE_FILE), Path(inputs["data"]), where
 

@@ -74,7 +74,7 @@ def train(
     console: Console | None = None,
     team: Team | None = None,
 ) -> RunResult:
-    """Train ``recipe`` on ``reader`` into ``folder``; ``inputs`` (paths of the data) are kept there for a later ``--resume``.
+    """Train ``recipe`` on ``reader`` into ``folder``; ``inputs`` (paths of the data) are kept there for ``--resume``, which needs them.
 
     Writes the recipe as run, ``log.jsonl``, ``checkpoint.pt`` each ``checkpoint_every`` steps, and at the end ``model.safetensors`` and
     ``metrics.json``. ``resume`` goes on from the checkpoint of the folder: the same samples in the same order, with network, optimizer,
@@ -155,7 +155,8 @@ def _train(
     if finished:
         by_first(team, lambda: _write_results(model, recipe, folder, history, reader))
     else:
-        say(console, f"stopped at step {end.step}; go on with: orthodrome train --resume {folder}")
+        way_on = f"; go on with: orthodrome train --resume {folder}" if "data" in inputs else ""
+        say(console, f"stopped at step {end.step}{way_on}")
     return RunResult(folder, model, history, finished)
 
 
