@@ -104,6 +104,31 @@ def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(
     assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
 
 
+def test_a_run_killed_after_an_epoch_says_nothing_twice(
+    tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint is of the last step of the first epoch, whose evaluation is in the log by then."""
+    from orthodrome.training import run as room
+
+    tiny_recipe["checkpoint_every"] = 3
+    after: dict[str, Any] = {"evaluate": lambda model: {"accuracy": 1.0}, "observe": lambda learner: {"classes": 6}}
+
+    def killed(self: Any, position: Position, *rest: Any) -> bool:
+        if position.step == 4:
+            raise MemoryError
+        return original(self, position, *rest)
+
+    original = room._RunEvents.step
+    with monkeypatch.context() as patch:
+        patch.setattr(room._RunEvents, "step", killed)
+        with pytest.raises(MemoryError):
+            run(tiny_recipe, small_faces, tmp_path / "run", **after)
+    run(tiny_recipe, small_faces, tmp_path / "run", resume=True, **after)
+    log = [json.loads(line) for line in (tmp_path / "run" / LOG_FILE).read_text().splitlines()]
+    for kind, steps in {"loss": [1, 2, 3, 4, 5, 6], "evaluation": [3, 6], "observed": [3, 6]}.items():
+        assert [line["step"] for line in log if kind in line] == steps
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_folder_is_written_by_one_run_at_a_time(
     resume: bool, tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
