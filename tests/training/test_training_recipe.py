@@ -36,6 +36,8 @@ def test_shipped_recipes_are_valid_and_build(path: Path) -> None:
     [
         ({"batchsize": 3}, "unknown key 'batchsize'. Did you mean 'batch_size'"),
         ({"optimizer": {"learning_rat": 3}}, "unknown key 'optimizer.learning_rat'. Did you mean 'optimizer.learning_rate'"),
+        ({"batch_size": True}, "batch_size: true and false are no values of this key; got True"),
+        ({"optimizer": {"learning_rate": True}}, "optimizer.learning_rate: true and false are no values of this key"),
         ({"batch_size": 0}, "batch_size: Input should be greater than or equal to 1; got 0"),
         ({"precision": "fp8"}, "precision: Input should be 'fp32' or 'bf16'; got 'fp8'"),
         ({"schedule": {"epochs": 2, "warmup_epochs": 2}}, "warmup_epochs must be below epochs"),

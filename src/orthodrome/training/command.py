@@ -27,7 +27,7 @@ def start_run(
     data: Path | None,
     evaluate_on: Path | None,
     pairs: Path | None,
-    protocol: str,
+    protocol: str | None,
     overrides: Sequence[str],
     out: Path | None,
     team: Team,
@@ -85,12 +85,16 @@ def _open(data: Path, recipe: Recipe, team: Team) -> ImageReader:
         return open_reader(data, recipe.data.quarantine, progress)
 
 
-def _protocol_data(protocol: str, data: Path | None, pairs: Path | None) -> ProtocolData | None:
+def _protocol_data(protocol: str | None, data: Path | None, pairs: Path | None) -> ProtocolData | None:
     if (data is None) != (pairs is None):
         raise InputError("--eval and --pairs go together: the folder of images and the list of pairs")
-    if data is None or pairs is None:
-        return None
-    return ProtocolData(protocol, data, pairs)
+    if data is not None and pairs is not None:
+        return ProtocolData(protocol or "lfw", data, pairs)
+    if protocol:
+        raise InputError(
+            f"--protocol {protocol} says how to evaluate, but not on what: give --eval and --pairs too, or leave it out"
+        )
+    return None
 
 
 def _evaluation(recipe: Recipe, where: ProtocolData | None) -> Evaluate | None:
