@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 import torch
 import yaml
 from rich.console import Console
+from torch.utils._pytree import tree_leaves
 
 from orthodrome import files, load_model
 from orthodrome.data import open_reader
@@ -331,15 +333,37 @@ def test_files_that_are_no_checkpoints_are_refused(
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("loss", ["arcface", "softmax"])
 def test_a_sampled_head_leaves_other_classes_alone_and_resumes(
-    loss: str, optimizer: str, tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path
+    loss: str, optimizer: str, tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny_recipe["loss"] = {"name": loss}
+    """Batches of 4 draw 3 or 4 of 6 classes. Stopped in the middle of the second epoch, while rows lie behind in time."""
+    tiny_recipe |= {"loss": {"name": loss}, "batch_size": 4}
     tiny_recipe["head"] = {"sample_rate": 0.5, "impl": "chunked", "chunk_size": 2}
     tiny_recipe["optimizer"] = {"name": optimizer, "learning_rate": 0.01, "clip_norm": 1.0}
-    whole = run(tiny_recipe, small_faces, tmp_path / "whole")
-    assert whole.finished
-    steps = torch.load(tmp_path / "whole" / "checkpoint.pt", weights_only=True)["optimizer"]["state"]
-    assert any("history" in state for state in steps.values())
+    assert run(tiny_recipe, small_faces, tmp_path / "straight").finished
+
+    from orthodrome.training import run as room
+
+    original = room._RunEvents.step
+    proxies: list[torch.Tensor] = []
+
+    def step(self: Any, position: Position, *rest: Any) -> bool:
+        proxies.append(self.learner.head.weight.detach().clone())
+        return original(self, position, *rest) and position.step < 12
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room._RunEvents, "step", step)
+        assert not run(tiny_recipe, small_faces, tmp_path / "resumed").finished
+    changed = [(before != after).any(dim=1).sum() for before, after in pairwise(proxies)]
+    assert 3 <= max(changed) <= 4, "those that were not drawn stay as they are"
+    torch.manual_seed(12345)
+    assert run(tiny_recipe, small_faces, tmp_path / "resumed", resume=True).finished
+
+    assert_same_weights(tmp_path / "straight", tmp_path / "resumed")
+    states = [torch.load(tmp_path / name / CHECKPOINT_FILE, weights_only=True) for name in ("straight", "resumed")]
+    for part in ("head", "optimizer"):
+        for first, second in zip(*(tree_leaves(state[part]) for state in states), strict=True):
+            assert torch.equal(first, second) if isinstance(first, torch.Tensor) else first == second, part
+    assert any("history" in state for state in states[0]["optimizer"]["state"].values())
 
 
 def test_head_settings_of_a_pair_loss_are_refused(tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path) -> None:
