@@ -335,8 +335,8 @@ def test_files_that_are_no_checkpoints_are_refused(
 def test_a_sampled_head_leaves_other_classes_alone_and_resumes(
     loss: str, optimizer: str, tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Batches of 4 draw 3 or 4 of 6 classes. Stopped in the middle of the second epoch, while rows lie behind in time."""
-    tiny_recipe |= {"loss": {"name": loss}, "batch_size": 4}
+    """Batches of 2 draw at least one class at random, 3 of 6 in all. Stopped while rows lie behind in time."""
+    tiny_recipe |= {"loss": {"name": loss}, "batch_size": 2, "schedule": {"epochs": 1}}
     tiny_recipe["head"] = {"sample_rate": 0.5, "impl": "chunked", "chunk_size": 2}
     tiny_recipe["optimizer"] = {"name": optimizer, "learning_rate": 0.01, "clip_norm": 1.0}
     assert run(tiny_recipe, small_faces, tmp_path / "straight").finished
@@ -348,13 +348,13 @@ def test_a_sampled_head_leaves_other_classes_alone_and_resumes(
 
     def step(self: Any, position: Position, *rest: Any) -> bool:
         proxies.append(self.learner.head.weight.detach().clone())
-        return original(self, position, *rest) and position.step < 12
+        return original(self, position, *rest) and position.step < 7
 
     with monkeypatch.context() as patch:
         patch.setattr(room._RunEvents, "step", step)
         assert not run(tiny_recipe, small_faces, tmp_path / "resumed").finished
     changed = [(before != after).any(dim=1).sum() for before, after in pairwise(proxies)]
-    assert 3 <= max(changed) <= 4, "those that were not drawn stay as they are"
+    assert max(changed) == 3, "those that were not drawn stay as they are"
     torch.manual_seed(12345)
     assert run(tiny_recipe, small_faces, tmp_path / "resumed", resume=True).finished
 
