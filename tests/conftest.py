@@ -14,18 +14,17 @@ import yaml
 from PIL import Image
 
 
-def _shared() -> Path | None:
-    candidates = [os.environ.get("ORTHODROME_SHARED"), Path(__file__).resolve().parents[2] / "shared"]
-    return next((Path(c) for c in candidates if c and (Path(c) / "data" / "lfw").is_dir()), None)
-
-
 @pytest.fixture(scope="session")
-def shared_folder() -> Path:
-    """The folder with LFW and the training identities; tests that need it skip where it is absent."""
-    folder = _shared()
-    if folder is None:
-        pytest.skip("needs the folder of research faces: set ORTHODROME_SHARED to a folder that holds data/lfw")
-    return folder
+def shared() -> Callable[[str], Path]:
+    """A file or folder of ORTHODROME_SHARED, the folder of real faces; a test that asks for what is not there skips."""
+    folder = os.environ.get("ORTHODROME_SHARED")
+
+    def path(name: str) -> Path:
+        if not folder or not Path(folder, name).exists():
+            pytest.skip(f"needs {name}: set ORTHODROME_SHARED to a folder that holds it; it is {folder or 'not set'}")
+        return Path(folder, name)
+
+    return path
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import ast
 import csv
 import importlib
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -40,8 +41,8 @@ def test_the_ledger_is_its_rendering(ledger: ModuleType) -> None:
     assert ledger.PAGE.read_text(encoding="utf-8") == rendered, "run: python docs/render_ledger.py"
 
 
-def test_every_statement_has_one_row(shared_folder: Path) -> None:
-    claims = (shared_folder / "spec" / "claims.md").read_text(encoding="utf-8")
+def test_every_statement_has_one_row(shared: Callable[[str], Path]) -> None:
+    claims = shared("spec/claims.md").read_text(encoding="utf-8")
     stated = re.findall(r"^\| ([A-Z]\w*-\d+) \|", claims, re.MULTILINE)
     assert [row["id"] for row in ROWS] == stated
 

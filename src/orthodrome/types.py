@@ -7,7 +7,7 @@ Shape suffixes used all over the code: B batch, C classes, D embedding dimension
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -311,4 +311,3 @@ PathLike = str | Path
 ImageSource: TypeAlias = "Path | bytes | np.ndarray"
 """An image: its file, its encoded bytes, or its pixels uint8 (H, W, 3), RGB."""
 Labels = Sequence[int]
-Batches = Iterator[Batch]

@@ -190,6 +190,8 @@ def _rotated_exif() -> Image.Exif:
         (["train", "--data", "FACES", "--recipe", "nowhere.yaml"], "nowhere.yaml"),
         (["train", "--resume", "FACES"], "no run here"),
         (["train", "--resume", "FACES", "--data", "FACES"], "--data"),
+        (["train", "--resume", "FACES", "--protocol", "pairs"], "leave out --protocol"),
+        (["train", "--data", "FACES", "--protocol", "pairs"], "give --eval and --pairs too"),
         (["train", "--data", "FACES", "--set", "device=quantum", "--out", "OUT"], "quantum"),
         (["evaluate", "FACES", "--data", "FACES", "--pairs", "PAIRS"], "no model here"),
         (["evaluate", "FACES", "--data", "FACES"], "--pairs is missing"),

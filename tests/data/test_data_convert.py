@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import tarfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +58,8 @@ def test_names_of_files_are_kept(identities: Path, tmp_path: Path) -> None:
     assert [path.name for path in sorted((tmp_path / "back" / "ada").iterdir())] == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
 
 
-def test_record_files_are_those_of_insightface_to_the_byte(shared_folder: Path, tmp_path: Path) -> None:
-    given = shared_folder / "fixtures" / "recordio"
+def test_record_files_are_those_of_insightface_to_the_byte(shared: Callable[[str], Path], tmp_path: Path) -> None:
+    given = shared("fixtures/recordio")
     convert(open_reader(given), tmp_path / "rec", "rec")
     for name in ("train.rec", "train.idx"):
         assert (tmp_path / "rec" / name).read_bytes() == (given / name).read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -387,9 +388,9 @@ def test_difference_hash_survives_what_copies_go_through() -> None:
         assert (difference_hash(original) ^ difference_hash(np.asarray(picture(seed + 100, (112, 112))))).bit_count() > 10
 
 
-def test_pictures_under_two_names_in_real_data(shared_folder: Path, tmp_path: Path) -> None:
+def test_pictures_under_two_names_in_real_data(shared: Callable[[str], Path], tmp_path: Path) -> None:
     """Two photographs of the training set stand under two people each."""
-    root = shared_folder / "data" / "celeba"
+    root = shared("data/celeba")
     people = [name for name in ("4427", "5212", "7392", "7393", "1", "2") if (root / name).is_dir()]
     listing = [f"{root}/{name}/{path.name} {name}" for name in people for path in sorted((root / name).iterdir())]
     (tmp_path / "list.txt").write_text("\n".join(listing))

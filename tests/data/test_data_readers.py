@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pickle
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -279,8 +280,8 @@ def test_class_without_images_cannot_be_trained() -> None:
         check_trainable(MemoryReader(np.zeros((0, 2, 2, 3), np.uint8), np.zeros(0, int)))
 
 
-def test_real_faces(shared_folder: Path) -> None:
-    reader = open_reader(shared_folder / "data" / "celeba")
+def test_real_faces(shared: Callable[[str], Path]) -> None:
+    reader = open_reader(shared("data/celeba"))
     summary = check_trainable(reader)
     assert (summary.people, summary.images) == (1369, 20724)
     assert summary.fewest >= 4

@@ -104,8 +104,8 @@ def test_labels_are_made_contiguous_and_names_keep_them(make_records: Make) -> N
         open_reader(folder)
 
 
-def test_a_real_set(shared_folder: Path) -> None:
-    reader = open_reader(shared_folder / "fixtures" / "recordio")
+def test_a_real_set(shared: Callable[[str], Path]) -> None:
+    reader = open_reader(shared("fixtures/recordio"))
     assert (len(reader), len(reader.class_names), reader.problems) == (174, 40, ())
     assert (np.diff(reader.labels) >= 0).all()
     assert all(reader.image(i).shape == (112, 112, 3) for i in range(0, 174, 20))

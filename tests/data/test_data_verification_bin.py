@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -224,10 +225,7 @@ def test_files_among_the_sources_are_resized(tmp_path: Path) -> None:
     assert SourceReader(("a",), (tmp_path / "a.jpg",)).image(0, (4, 6)).shape == (4, 6, 3)
 
 
-def test_the_shared_set(shared_folder: Path) -> None:
-    path = shared_folder / "fixtures" / "lfw_fold1.bin"
-    if not path.is_file():
-        pytest.skip(f"needs {path.name}")
-    found = read_verification_set(path)
+def test_the_shared_set(shared: Callable[[str], Path]) -> None:
+    found = read_verification_set(shared("fixtures/lfw_fold1.bin"))
     assert (len(found), int(found.same.sum())) == (600, 300)
     assert decode_image(found.images[0]).shape == (112, 112, 3)  # type: ignore[arg-type]

@@ -189,11 +189,11 @@ def test_dealt_folds_are_even_and_seeded() -> None:
         deal_folds(same, 50)
 
 
-def test_lfw_from_embeddings_in_seconds(shared_folder) -> None:
+def test_lfw_from_embeddings_in_seconds(shared) -> None:
     """The real list with synthetic embeddings: counts, folds, scores, and a time far above what it takes."""
     protocol = PROTOCOLS.get("lfw")
-    pairs = protocol.read(shared_folder / "data" / "lfw_pairs.txt")
-    images = protocol.images(pairs, shared_folder / "data" / "lfw")
+    pairs = protocol.read(shared("data/lfw_pairs.txt"))
+    images = protocol.images(pairs, shared("data/lfw"))
     assert (len(pairs), len(images)) == (6000, 7701)
     np.testing.assert_array_equal(np.bincount(pairs.folds)[1:], [600] * 10)
     np.testing.assert_array_equal(np.bincount(pairs.folds, weights=pairs.same)[1:], [300] * 10)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -100,10 +101,10 @@ def test_every_row_has_a_golden_case_or_a_naive_reference() -> None:
     assert set(losses.names()) - golden <= {"elastic_arcface", "elastic_cosface"}
 
 
-def test_full_arrays(shared_folder: Path) -> None:
+def test_full_arrays(shared: Callable[[str], Path]) -> None:
     """The same against the full arrays, where they are at hand."""
     for name in condense.NAMES:
-        data = dict(np.load(shared_folder / "golden" / f"{name}.npz"))
+        data = dict(np.load(shared(f"golden/{name}.npz")))
         for case, row in GOLDEN[name][1].items():
             found = gradients(row, data)
             for key, value in found.items():

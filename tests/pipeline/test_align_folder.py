@@ -382,28 +382,27 @@ def test_a_full_disk_stops_the_run_and_says_so(photographs: Path, tmp_path: Path
 
 
 @pytest.fixture
-def weights(shared_folder: Path) -> Path:
-    path = shared_folder / "models" / "yunet_n_320_320.onnx"
-    if not path.is_file():
-        pytest.skip("needs models/yunet_n_320_320.onnx in the shared folder")
-    return path
+def weights(shared: Callable[[str], Path]) -> Path:
+    return shared("models/yunet_n_320_320.onnx")
 
 
-def test_a_face_in_every_lfw_photograph_cut_as_the_aligned_set(weights: Path, shared_folder: Path, tmp_path: Path) -> None:
-    source = shared_folder / "data" / "lfw_raw"
+def test_a_face_in_every_lfw_photograph_cut_as_the_aligned_set(
+    weights: Path, shared: Callable[[str], Path], tmp_path: Path
+) -> None:
+    source = shared("data/lfw_raw")
     result = align_folder(source, tmp_path / "crops", YuNet(weights), CropSettings(faces="central"), workers=2)
     assert len(result.photographs) == 240
     assert not result.misses
     differences = []
     for crop in sorted((tmp_path / "crops").rglob("*.jpg")):
-        reference = decode_image(shared_folder / "data" / "lfw" / crop.relative_to(tmp_path / "crops"))
+        reference = decode_image(shared("data/lfw") / crop.relative_to(tmp_path / "crops"))
         differences.append(np.abs(decode_image(crop).astype(int) - reference).mean())
     assert np.median(differences) < 2.5  # of 255: two JPEG encodings apart
     assert max(differences) < 5
 
 
 @pytest.mark.parametrize("factor", [0.25, 0.5, 6.0])
-def test_landmarks_follow_the_size_of_the_photograph(weights: Path, shared_folder: Path, factor: float) -> None:
+def test_landmarks_follow_the_size_of_the_photograph(weights: Path, shared: Callable[[str], Path], factor: float) -> None:
     """Bordered (62 and 125 pixels) and reduced (1500): the same points. One photograph's vary by 3 to 5 pixels of 250 with the
     place of the network's grid, whatever the size; the mean of many does not.
     """
@@ -414,7 +413,7 @@ def test_landmarks_follow_the_size_of_the_photograph(weights: Path, shared_folde
         return faces[FACE_RULES.get("central")(faces, image.shape[:2])[0], 4:14].reshape(5, 2).astype(np.float64)
 
     differences = []
-    for path in sorted((shared_folder / "data" / "lfw_raw").glob("*/*_0001.jpg"))[:20]:
+    for path in sorted(shared("data/lfw_raw").glob("*/*_0001.jpg"))[:20]:
         image = decode_image(path)
         side = round(250 * factor)
         scaled = np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))

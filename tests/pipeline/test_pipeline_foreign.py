@@ -6,6 +6,7 @@ import io
 import pickle
 import shutil
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -285,12 +286,10 @@ def test_the_overlap_audit_takes_the_strictest_threshold_in_any_order(tmp_path: 
     assert "score at or above 0.9000" in found.to_report().metrics["overlap"]["text"]
 
 
-def test_reference_model_on_lfw(shared_folder: Path, tmp_path: Path) -> None:
+def test_reference_model_on_lfw(shared: Callable[[str], Path], tmp_path: Path) -> None:
     """Fold 1 of LFW through the whole path: 600 pairs of the shared .bin; the full run is `orthodrome evaluate` on 6,000."""
     pytest.importorskip("onnxruntime")
-    files = shared_folder / "models" / "mobilefacenet_reference.onnx", shared_folder / "fixtures" / "lfw_fold1.bin"
-    if not all(file.is_file() for file in files):
-        pytest.skip("needs the reference model and lfw_fold1.bin")
+    files = shared("models/mobilefacenet_reference.onnx"), shared("fixtures/lfw_fold1.bin")
     copied = Path(shutil.copy(files[1], tmp_path))
     imagenet = "{mean: [123.675, 116.28, 103.53], std: [58.395, 57.12, 57.375], input: input0}"
     model = load_onnx(files[0], read_preprocessing(imagenet))

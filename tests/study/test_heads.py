@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from orthodrome import ProxyHead
 from orthodrome.study.heads import _calibration_error, _softmax_log_odds, calibration, compare, support_vectors
@@ -39,6 +40,18 @@ def at(*degrees: float) -> torch.Tensor:
 def test_support_vectors(loss: str, hyper: dict[str, float], pairs: float, samples: float) -> None:
     found = support_vectors(planar_head(loss, **hyper), at(10, 60), torch.tensor([0, 0]))
     assert found == pytest.approx((pairs, samples))
+
+
+@pytest.mark.parametrize("loss", ["cosface", "curricularface"])
+def test_embeddings_on_the_cpu_meet_a_head_on_another_device(loss: str) -> None:
+    """Fake tensors have shapes and devices only, and refuse to mix devices as real ones do; "lazy" is one that needs no GPU."""
+    with FakeTensorMode():
+        head = ProxyHead(loss, 6, 8)
+        head.weight = torch.nn.Parameter(head.weight.detach().to("lazy"))
+        found = compare(head, torch.randn(4, 8), torch.arange(4))
+    assert head.weight.device.type == "lazy"
+    assert found.similarity.shape == (4, 6)
+    assert {found.similarity.device.type, found.target.device.type, found.logits.device.type} == {"cpu"}
 
 
 def test_logits_are_those_without_a_margin() -> None:

@@ -265,6 +265,9 @@ def test_a_killed_study_goes_on_from_the_checkpoint(
     assert not (killed / "study.csv").exists(), "killed before its row"
     step = torch.load(checkpoint, weights_only=True)["position"]["step"]
     assert 0 < step < 80
+    begun = straight / "runs" / cell.digest
+    begun.mkdir(parents=True)
+    (begun / "recipe.yaml").write_text("")  # as after a kill before the first checkpoint: the cell begins anew
 
     for folder in (killed, straight):
         code, _, errors = run_cli(*arguments(study, small_faces, small_pairs, folder))

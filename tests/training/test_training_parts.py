@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from orthodrome import ProxyHead, create_backbone
+from orthodrome import ProxyHead, create_backbone, files
 from orthodrome.training.optim import clip_gradients, create_optimizer, parameter_groups, set_learning_rate
 from orthodrome.training.precision import bf16_cost, precision_warning
 from orthodrome.training.recipe import OptimizerSettings, ScheduleSettings
 from orthodrome.training.schedules import create_schedule
+from orthodrome.training.stopping import StopRequest
 from orthodrome.training.telemetry import JsonLines
+from orthodrome.types import InputError
 
 
 def test_warm_up_then_cosine_to_the_end() -> None:
@@ -72,17 +77,34 @@ def test_adamw_is_available() -> None:
 
 
 def test_log_cuts_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+    """Also the evaluation of epoch 1, whose last step the checkpoint is of: it is to be written again."""
     path = tmp_path / "log.jsonl"
     log = JsonLines(path)
     for step in range(1, 6):
-        log.write(step=step, loss=float("nan") if step == 2 else 1.0)
+        log.write(step=step, epoch=step // 4, loss=float("nan") if step == 2 else 1.0)
+        if step == 3:
+            log.write(step=step, epoch=1, evaluation={})
     with path.open("a") as file:
         file.write('{"step": 6, "lo')
-    JsonLines(path, after_step=3).write(step=4, loss=2.0)
+    JsonLines(path, after_step=3, after_epoch=0).write(step=4, epoch=1, loss=2.0)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert lines[1]["loss"] is None
     assert lines[3]["loss"] == 2.0
+
+
+def test_a_full_disk_leaves_the_log_that_was_to_be_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 1, "epoch": 0}\n{"step": 2, "epoch": 0}\n')
+    before = path.read_text()
+
+    def no_space(path: str, content: object, sync: bool) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files, "_write_to_disk", no_space)
+    with pytest.raises(InputError, match=r"cannot write .*log\.jsonl: No space left"):
+        JsonLines(path, after_step=1)
+    assert path.read_text() == before
 
 
 @pytest.mark.parametrize("clip_norm", [0.5, 100.0])
@@ -105,3 +127,23 @@ def test_bfloat16_that_is_slower_than_float32_is_warned_of() -> None:
     assert precision_warning("bf16", device, cost=lambda device: 0.6) == ""
     assert precision_warning("fp32", device, cost=lambda device: 8.0) == ""
     assert bf16_cost(device, size=64) > 0
+
+
+def test_a_signal_that_is_ignored_is_no_first_request() -> None:
+    """Ctrl-C reaches a worker of a study too, which ignores it; the SIGTERM of its parent asks, and would end it as the second."""
+    killed: list[int] = []
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda number, frame: killed.append(number)),
+    }
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert not stop.requested
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.requested
+            assert not killed
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
+from pydantic import BaseModel
 
 from orthodrome.training.recipe import Recipe, load_recipe, parse_recipe
 from orthodrome.types import InputError
@@ -33,6 +36,8 @@ def test_shipped_recipes_are_valid_and_build(path: Path) -> None:
     [
         ({"batchsize": 3}, "unknown key 'batchsize'. Did you mean 'batch_size'"),
         ({"optimizer": {"learning_rat": 3}}, "unknown key 'optimizer.learning_rat'. Did you mean 'optimizer.learning_rate'"),
+        ({"batch_size": True}, "batch_size: true and false are no values of this key; got True"),
+        ({"optimizer": {"learning_rate": True}}, "optimizer.learning_rate: true and false are no values of this key"),
         ({"batch_size": 0}, "batch_size: Input should be greater than or equal to 1; got 0"),
         ({"precision": "fp8"}, "precision: Input should be 'fp32' or 'bf16'; got 'fp8'"),
         ({"schedule": {"epochs": 2, "warmup_epochs": 2}}, "warmup_epochs must be below epochs"),
@@ -69,3 +74,34 @@ def test_file_errors_name_the_file(tmp_path: Path) -> None:
     for name in ("bad.yaml", "list.yaml", "missing.yaml"):
         with pytest.raises(InputError, match=name):
             load_recipe(tmp_path / name)
+
+
+def documented(model: type[BaseModel], section: str = "") -> list[tuple[str, str]]:
+    """(section, word) of every key of a recipe, and of every value where it takes certain words only."""
+    found = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += documented(field.annotation, name)
+        else:
+            found += [(section, name), *((section, word) for word in words(field.annotation))]
+    return found
+
+
+def words(annotation: Any) -> list[str]:
+    """The strings of the Literals in an annotation."""
+    arguments = get_args(annotation)
+    return [word for part in arguments for word in ([part] if get_origin(annotation) is Literal else words(part))]
+
+
+@pytest.mark.parametrize(("section", "word"), documented(Recipe))
+def test_the_page_on_recipes_has_every_key_and_value(section: str, word: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    augmentation = page.partition("## Augmentation")[2].partition("## What")[0]
+    tables = {
+        "": r"\| top \|.*",
+        "data": rf"\| `data` \|.*|{re.escape(augmentation)}",
+        "backbone": "backbone: .*",
+        "loss": "loss: .*",
+    }
+    told = "\n".join(re.findall(tables.get(section, rf"\| `{section}` \|.*"), page))
+    assert re.search(rf"\b{word}\b", told)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +20,14 @@ import pytest
 import torch
 import yaml
 from rich.console import Console
+from torch.utils._pytree import tree_leaves
 
 from orthodrome import files, load_model
 from orthodrome.data import Subset, open_reader
 from orthodrome.training.checkpoint import load_checkpoint, save_checkpoint
+from orthodrome.training.command import resume_run
 from orthodrome.training.loop import Position, TrainingDiverged
+from orthodrome.training.processes import Alone
 from orthodrome.training.recipe import parse_recipe
 from orthodrome.training.report import LOG_FILE
 from orthodrome.training.run import CHECKPOINT_FILE, METRICS_FILE, RECIPE_FILE, create_learner, train
@@ -101,6 +107,77 @@ def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(
     assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
 
 
+def test_a_run_killed_after_an_epoch_says_nothing_twice(
+    tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkpoint is of the last step of the first epoch, whose evaluation is in the log by then."""
+    from orthodrome.training import run as room
+
+    tiny_recipe["checkpoint_every"] = 3
+    after: dict[str, Any] = {"evaluate": lambda model: {"accuracy": 1.0}, "observe": lambda learner: {"classes": 6}}
+
+    def killed(self: Any, position: Position, *rest: Any) -> bool:
+        if position.step == 4:
+            raise MemoryError
+        return original(self, position, *rest)
+
+    original = room._RunEvents.step
+    with monkeypatch.context() as patch:
+        patch.setattr(room._RunEvents, "step", killed)
+        with pytest.raises(MemoryError):
+            run(tiny_recipe, small_faces, tmp_path / "run", **after)
+    run(tiny_recipe, small_faces, tmp_path / "run", resume=True, **after)
+    log = [json.loads(line) for line in (tmp_path / "run" / LOG_FILE).read_text().splitlines()]
+    for kind, steps in {"loss": [1, 2, 3, 4, 5, 6], "evaluation": [3, 6], "observed": [3, 6]}.items():
+        assert [line["step"] for line in log if kind in line] == steps
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_is_written_by_one_run_at_a_time(
+    resume: bool, tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orthodrome.training import run as room
+
+    original = room._RunEvents.step
+    refused: list[str] = []
+
+    def step(self: Any, position: Position, *rest: Any) -> bool:
+        if position.step == 1:  # before the first checkpoint
+            with pytest.raises(InputError) as error:
+                run({**tiny_recipe, "name": "second"}, small_faces, tmp_path / "run", resume=resume)
+            refused.append(str(error.value))
+        return original(self, position, *rest)
+
+    monkeypatch.setattr(room._RunEvents, "step", step)
+    assert run(tiny_recipe, small_faces, tmp_path / "run").finished
+    assert ["another process is writing into it" in message for message in refused] == [True]
+    assert load_model(tmp_path / "run").meta["recipe"] == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("left", "way_on"), [(CHECKPOINT_FILE, "--resume"), ("model.safetensors", "remove"), (RECIPE_FILE, "remove")]
+)
+def test_a_folder_with_a_run_or_the_rest_of_one_is_left_alone(
+    left: str, way_on: str, tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path
+) -> None:
+    (tmp_path / left).write_text("")
+    with pytest.raises(InputError, match=rf"already holds a run \({left}\); choose another folder.*{way_on}"):
+        run(tiny_recipe, small_faces, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [left]
+
+
+def test_what_cannot_begin_leaves_no_run_in_its_way(tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path) -> None:
+    faces, out = tmp_path / "faces", tmp_path / "run"
+    shutil.copytree(small_faces, faces)
+    image = faces / "person_2" / "person_2_0003.png"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:200])
+    with pytest.raises(InputError, match=image.name):
+        run(tiny_recipe, faces, out)
+    image.write_bytes(whole)
+    assert run(tiny_recipe, faces, out).finished
+
+
 def start_process(recipe: Path, faces: Path, out: Path) -> subprocess.Popen[str]:
     arguments = [
         "train",
@@ -164,6 +241,21 @@ def test_sigterm_stops_after_the_step_with_a_checkpoint_and_says_how_to_go_on(
     assert process.returncode == 130
     assert f"orthodrome train --resume {out}" in printed
     assert "Traceback" not in printed
+
+
+def test_a_run_that_does_not_know_its_data_is_resumed_from_python_only(
+    tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orthodrome.training import run as room
+
+    monkeypatch.setattr(room._RunEvents, "step", lambda *given: False)
+    said = Console(file=io.StringIO())
+    train(parse_recipe(tiny_recipe, "test"), open_reader(small_faces), tmp_path / "run", console=said)
+    printed = said.file.getvalue()  # type: ignore[attr-defined]
+    assert "stopped at step 1" in printed
+    assert "--resume" not in printed
+    with pytest.raises(InputError, match=r"inputs\.yaml does not say where the data is"):
+        resume_run(tmp_path / "run", [], Alone())
 
 
 def test_divergence_is_named_before_it_reaches_the_weights(
@@ -254,15 +346,37 @@ def test_files_that_are_no_checkpoints_are_refused(
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("loss", ["arcface", "softmax"])
 def test_a_sampled_head_leaves_other_classes_alone_and_resumes(
-    loss: str, optimizer: str, tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path
+    loss: str, optimizer: str, tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny_recipe["loss"] = {"name": loss}
+    """Batches of 2 draw at least one class at random, 3 of 6 in all. Stopped while rows lie behind in time."""
+    tiny_recipe |= {"loss": {"name": loss}, "batch_size": 2, "schedule": {"epochs": 1}}
     tiny_recipe["head"] = {"sample_rate": 0.5, "impl": "chunked", "chunk_size": 2}
     tiny_recipe["optimizer"] = {"name": optimizer, "learning_rate": 0.01, "clip_norm": 1.0}
-    whole = run(tiny_recipe, small_faces, tmp_path / "whole")
-    assert whole.finished
-    steps = torch.load(tmp_path / "whole" / "checkpoint.pt", weights_only=True)["optimizer"]["state"]
-    assert any("history" in state for state in steps.values())
+    assert run(tiny_recipe, small_faces, tmp_path / "straight").finished
+
+    from orthodrome.training import run as room
+
+    original = room._RunEvents.step
+    proxies: list[torch.Tensor] = []
+
+    def step(self: Any, position: Position, *rest: Any) -> bool:
+        proxies.append(self.learner.head.weight.detach().clone())
+        return original(self, position, *rest) and position.step < 7
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room._RunEvents, "step", step)
+        assert not run(tiny_recipe, small_faces, tmp_path / "resumed").finished
+    changed = [(before != after).any(dim=1).sum() for before, after in pairwise(proxies)]
+    assert max(changed) == 3, "those that were not drawn stay as they are"
+    torch.manual_seed(12345)
+    assert run(tiny_recipe, small_faces, tmp_path / "resumed", resume=True).finished
+
+    assert_same_weights(tmp_path / "straight", tmp_path / "resumed")
+    states = [torch.load(tmp_path / name / CHECKPOINT_FILE, weights_only=True) for name in ("straight", "resumed")]
+    for part in ("head", "optimizer"):
+        for first, second in zip(*(tree_leaves(state[part]) for state in states), strict=True):
+            assert torch.equal(first, second) if isinstance(first, torch.Tensor) else first == second, part
+    assert any("history" in state for state in states[0]["optimizer"]["state"].values())
 
 
 def test_head_settings_of_a_pair_loss_are_refused(tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ def train(
     data: Annotated[Path | None, typer.Option(help="Folder of identities, list file, .rec, tar shards, or Parquet.")] = None,
     evaluate_on: Annotated[Path | None, typer.Option("--eval", help="Folder of LFW (name/name_0001.jpg) to verify on.")] = None,
     pairs: Annotated[Path | None, typer.Option(help="pairs.txt of --eval.")] = None,
-    protocol: Annotated[str, typer.Option(help="Protocol of --eval.")] = "lfw",
+    protocol: Annotated[str | None, typer.Option(help="Protocol of --eval; default: lfw.")] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Override a key of the recipe, for example loss.margin=0.4. Repeatable.")
     ] = None,
@@ -32,7 +32,8 @@ def train(
     with joined() as team:
         if resume:
             given: dict[str, Any] = {
-                "--recipe": recipe, "--data": data, "--eval": evaluate_on, "--pairs": pairs, "--set": overrides, "--out": out,
+                "--recipe": recipe, "--data": data, "--eval": evaluate_on, "--pairs": pairs, "--protocol": protocol,
+                "--set": overrides, "--out": out,
             }  # fmt: skip
             result = resume_run(resume, [option for option, value in given.items() if value], team)
         else:

@@ -29,7 +29,7 @@ from orthodrome.training.loop import Learner, TrainingDiverged
 from orthodrome.training.provenance import commit, machine
 from orthodrome.training.recipe import Recipe
 from orthodrome.training.report import LOG_FILE
-from orthodrome.training.run import CHECKPOINT_FILE, create_learner, train
+from orthodrome.training.run import CHECKPOINT_FILE, RECIPE_FILE, create_learner, train
 from orthodrome.types import InputError
 
 OBSERVED = 256
@@ -68,6 +68,8 @@ def run_cell(plan: Plan, cell: Cell, site: Site) -> Done | None:
     faces = vary(decoded, cell.variation)
     described = {**_described(plan, cell, site), **_data(decoded, faces), "run": str(folder)}
     resume, training = (folder / CHECKPOINT_FILE).exists(), time.perf_counter()
+    if not resume:  # killed before its first checkpoint, it begins anew
+        (folder / RECIPE_FILE).unlink(missing_ok=True)
     try:
         observe, quiet = _observer(faces.train), Console(quiet=True)
         result = train(recipe, faces.train, folder, resume=resume, observe=observe, console=quiet)

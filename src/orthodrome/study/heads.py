@@ -33,7 +33,8 @@ class Compared:
 
 @torch.no_grad()
 def compare(head: ProxyHead, embeddings: Tensor, labels: Tensor) -> Compared:
-    """Raw embeddings (B, D) of samples with ``labels`` (B,) against all classes of a head."""
+    """Raw embeddings (B, D) of samples with ``labels`` (B,) against all classes of a head, wherever that is; the result is on the CPU."""
+    embeddings, labels = embeddings.to(head.weight.device), labels.to(head.weight.device)
     spec, state = head.spec, {**dict(head.named_parameters()), **dict(head.named_buffers())}
     class_bias = state.get("class_bias")
     similarity = engine.similarities(spec, spec.similarity.query(embeddings, state), head.weight, class_bias)
@@ -45,7 +46,7 @@ def compare(head: ProxyHead, embeddings: Tensor, labels: Tensor) -> Compared:
     rows = Rows(sphere.norms(embeddings), own, similarity.shape[1], negatives, torch.zeros)
     target, _ = spec.angular(own, own[:, :0], **spec.margins(rows, state))
     plain = sphere.similarity_adjustment(similarity, spec.hyper["t"]) if spec.link.additive and "t" in spec.hyper else similarity
-    return Compared(similarity, target, engine.logits(spec.scale(rows, state), plain, state))
+    return Compared(similarity.cpu(), target.cpu(), engine.logits(spec.scale(rows, state), plain, state).cpu())
 
 
 @torch.no_grad()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from orthodrome.data import ImageReader, open_reader
@@ -16,9 +15,9 @@ from orthodrome.evaluation.outcome import headline
 from orthodrome.pipeline.evaluate import ProtocolData, evaluate_model, protocol_images
 from orthodrome.pipeline.model import Model
 from orthodrome.training.processes import Team, first_before_others
-from orthodrome.training.recipe import Recipe, load_recipe
+from orthodrome.training.recipe import Recipe, load_recipe, read_yaml
 from orthodrome.training.report import Evaluate
-from orthodrome.training.run import CHECKPOINT_FILE, INPUTS_FILE, RECIPE_FILE, RunResult, train
+from orthodrome.training.run import INPUTS_FILE, RECIPE_FILE, RunResult, check_unused, train
 from orthodrome.training.telemetry import counting
 from orthodrome.types import InputError
 
@@ -28,7 +27,7 @@ def start_run(
     data: Path | None,
     evaluate_on: Path | None,
     pairs: Path | None,
-    protocol: str,
+    protocol: str | None,
     overrides: Sequence[str],
     out: Path | None,
     team: Team,
@@ -40,8 +39,8 @@ def start_run(
             raise InputError(f"--data is missing: {FORMS}")
         recipe = load_recipe(recipe_file, overrides)
         where = _protocol_data(protocol, evaluate_on, pairs)
-        if out and (out / CHECKPOINT_FILE).exists():
-            raise InputError(f"{out} already holds a run; go on with --resume {out}, or choose another --out")
+        if out:
+            check_unused(out)
         return recipe, data, where
 
     recipe, where_from, where = team.everywhere(checked)
@@ -62,8 +61,13 @@ def resume_run(folder: Path, other_options: Sequence[str], team: Team) -> RunRes
             raise InputError(f"--resume takes recipe and data from the run; leave out {', '.join(other_options)}")
         if not (folder / RECIPE_FILE).is_file() or not (folder / INPUTS_FILE).is_file():
             raise InputError(f"{folder}: no run here; expected a run folder with {RECIPE_FILE} and {INPUTS_FILE}")
-        inputs = yaml.safe_load((folder / INPUTS_FILE).read_text(encoding="utf-8"))
-        evaluation = inputs["evaluation"]
+        inputs = read_yaml(folder / INPUTS_FILE)
+        if "data" not in inputs:
+            raise InputError(
+                f"{folder / INPUTS_FILE} does not say where the data is: the run was started from Python or by quickstart; "
+                "go on with it from Python, by train(…, resume=True)"
+            )
+        evaluation = inputs.get("evaluation")
         where = ProtocolData(evaluation["protocol"], Path(evaluation["data"]), Path(evaluation["pairs"])) if evaluation else None
         return load_recipe(folder / RECIPE_FILE), Path(inputs["data"]), where
 
@@ -81,12 +85,16 @@ def _open(data: Path, recipe: Recipe, team: Team) -> ImageReader:
         return open_reader(data, recipe.data.quarantine, progress)
 
 
-def _protocol_data(protocol: str, data: Path | None, pairs: Path | None) -> ProtocolData | None:
+def _protocol_data(protocol: str | None, data: Path | None, pairs: Path | None) -> ProtocolData | None:
     if (data is None) != (pairs is None):
         raise InputError("--eval and --pairs go together: the folder of images and the list of pairs")
-    if data is None or pairs is None:
-        return None
-    return ProtocolData(protocol, data, pairs)
+    if data is not None and pairs is not None:
+        return ProtocolData(protocol or "lfw", data, pairs)
+    if protocol:
+        raise InputError(
+            f"--protocol {protocol} says how to evaluate, but not on what: give --eval and --pairs too, or leave it out"
+        )
+    return None
 
 
 def _evaluation(recipe: Recipe, where: ProtocolData | None) -> Evaluate | None:

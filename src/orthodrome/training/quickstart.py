@@ -17,7 +17,7 @@ from orthodrome.evaluation import VerificationReport, all_pairs, summary_rows, w
 from orthodrome.files import write_file
 from orthodrome.pipeline import Model, embed_reader
 from orthodrome.training.recipe import Recipe, parse_recipe
-from orthodrome.training.run import METRICS_FILE, create_learner, train
+from orthodrome.training.run import METRICS_FILE, check_unused, create_learner, train
 from orthodrome.training.telemetry import say
 from orthodrome.types import EmbeddingSet
 
@@ -50,9 +50,13 @@ def quickstart(folder: Path, seed: int = 0, console: Console | None = None) -> Q
     """Train softmax and the margin loss on 30 people and compare four systems on the other 10, whom none has seen.
 
     Writes the run folder of the margin loss (``folder``) with the comparison in it, and softmax's in ``folder/softmax``. Raises
-    InputError when the faces are not installed.
+    InputError when the faces are not installed, or where there is a run in one of these folders already, and KeyboardInterrupt where
+    a stop was asked for (Ctrl-C, SIGTERM).
     """
     console = console or Console(stderr=True)
+    softmax_folder = folder / "softmax"
+    for place in (folder, softmax_folder):
+        check_unused(place)
     faces = orl_faces()
     train_indices, test_indices = split_identities(faces.labels, TEST_PEOPLE, seed)
     known, strangers = Subset(faces, train_indices), Subset(faces, test_indices)
@@ -63,8 +67,8 @@ def quickstart(folder: Path, seed: int = 0, console: Console | None = None) -> Q
     reports = {
         "raw pixels": all_pairs(raw_pixels(strangers, known, margin_recipe)),
         "untrained network": verify(untrained(margin_recipe, known), strangers),
-        "softmax": verify(train(softmax_recipe, known, folder / "softmax", console=console).model, strangers),
-        MARGIN_LOSS: verify(train(margin_recipe, known, folder, console=console).model, strangers),
+        "softmax": verify(trained(softmax_recipe, known, softmax_folder, console), strangers),
+        MARGIN_LOSS: verify(trained(margin_recipe, known, folder, console), strangers),
     }
     _write(folder, reports)
     return QuickstartResult(folder, reports)
@@ -86,6 +90,14 @@ def untrained(recipe: Recipe, reader: ImageReader) -> Model:
     """The network of a recipe as it is before its first step."""
     torch.manual_seed(recipe.seed)
     return create_learner(recipe, reader)[1]
+
+
+def trained(recipe: Recipe, reader: ImageReader, folder: Path, console: Console) -> Model:
+    """The network of a recipe after its last step. Raises KeyboardInterrupt where it was stopped before."""
+    result = train(recipe, reader, folder, console=console)
+    if not result.finished:
+        raise KeyboardInterrupt
+    return result.model
 
 
 def verify(model: Model, strangers: ImageReader) -> VerificationReport:

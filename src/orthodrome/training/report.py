@@ -78,7 +78,7 @@ class FullReport:
     ) -> None:
         self.learner, self.model, self.after = learner, model, after
         self.history, self.console, self.bar = history, console, bar
-        self.log = JsonLines(folder / LOG_FILE, start.step)
+        self.log = JsonLines(folder / LOG_FILE, start.step, start.epoch)
         self.board = Board(folder / "tensorboard") if learner.recipe.log.tensorboard else None
         self.speed, self.epoch_speed = Speed(), Speed()
         total = learner.recipe.schedule.epochs * steps_per_epoch

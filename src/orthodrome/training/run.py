@@ -6,7 +6,8 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from orthodrome.data import (
     check_trainable,
     create_loader,
 )
-from orthodrome.files import write_file, write_together
+from orthodrome.files import alone, write_file, write_together
 from orthodrome.heads import create_head
 from orthodrome.pipeline.model import MODEL_FILE, Model, create_model, parameter_count, save_model
 from orthodrome.training.checkpoint import load_checkpoint, save_checkpoint
@@ -73,20 +74,58 @@ def train(
     console: Console | None = None,
     team: Team | None = None,
 ) -> RunResult:
-    """Train ``recipe`` on ``reader`` into ``folder``; ``inputs`` (paths of the data) are kept there for a later ``--resume``.
+    """Train ``recipe`` on ``reader`` into ``folder``; ``inputs`` (paths of the data) are kept there for ``--resume``, which needs them.
 
     Writes the recipe as run, ``log.jsonl``, ``checkpoint.pt`` each ``checkpoint_every`` steps, and at the end ``model.safetensors`` and
     ``metrics.json``. ``resume`` goes on from the checkpoint of the folder: the same samples in the same order, with network, optimizer,
     schedule, state of the loss and random state as they were. Ctrl-C or SIGTERM stop after the step under way, with a checkpoint.
-    What ``observe`` says of rank 0's learner after each epoch stands in the log under ``"observed"``.
+    What ``observe`` says of rank 0's learner after each epoch stands in the log under ``"observed"``. The folder is held against other
+    runs; without ``resume`` there must be no run in it.
 
     ``team``: the processes that do it together (None: this one alone); each calls with the same arguments, on a folder all of them
     see. Rank 0 alone prints, logs, evaluates and writes the results.
 
-    Raises InputError for data or settings that cannot be trained on, and for a loss that is not finite; on all processes.
+    Raises InputError for data or settings that cannot be trained on, a folder that another process holds or that holds another run,
+    and a loss that is not finite; on all processes.
     """
     team = team or Alone()
     console = console or Console(stderr=True, quiet=team.rank > 0)
+    with _held(folder, team, resume):
+        return _train(recipe, reader, folder, AfterEpoch(evaluate, observe), resume, inputs or {}, console, team)
+
+
+@contextmanager
+def _held(folder: Path, team: Team, resume: bool) -> Iterator[None]:
+    """The folder of a run, which rank 0 holds against other runs."""
+    with ExitStack() as held:
+
+        def hold() -> None:
+            held.enter_context(alone(folder))
+            if not resume:
+                check_unused(folder)
+
+        by_first(team, hold)
+        yield
+
+
+def check_unused(folder: Path) -> None:
+    """Raises InputError where ``folder`` holds a run, or what is left of one."""
+    found = [name for name in (CHECKPOINT_FILE, MODEL_FILE, RECIPE_FILE) if (folder / name).exists()]
+    if found:
+        way_on = f"go on with it: --resume {folder}" if CHECKPOINT_FILE in found else "remove what is left of it"
+        raise InputError(f"{folder} already holds a run ({', '.join(found)}); choose another folder (--out), or {way_on}")
+
+
+def _train(
+    recipe: Recipe,
+    reader: ImageReader,
+    folder: Path,
+    after: AfterEpoch,
+    resume: bool,
+    inputs: Mapping[str, Any],
+    console: Console,
+    team: Team,
+) -> RunResult:
     summary = team.everywhere(lambda: check_trainable(reader))
     team.same("all processes must train the same recipe on the same images; they differ", _fingerprint(recipe, reader))
     seed_everything(recipe)
@@ -95,17 +134,17 @@ def train(
     position, history = (
         team.everywhere(lambda: load_checkpoint(folder / CHECKPOINT_FILE, learner)) if resume else (Position(), [])
     )
-    by_first(team, lambda: _write_description(folder, recipe, inputs or {}))
-    team.everywhere(lambda: _check_seen(folder))
     by_first(team, lambda: _announce(console, learner, folder, summary))
     loader = team.everywhere(lambda: open_loader(recipe, reader, console, team))
+    by_first(team, lambda: _write_description(folder, recipe, inputs))
+    team.everywhere(lambda: _check_seen(folder))
     learner = replace(learner, schedule=create_schedule(recipe.schedule, len(loader)))
     with StopRequest() as stop, training_progress(console) as bar:
 
         def report() -> Report:
             if team.rank:
                 return Silence()
-            return FullReport(learner, model, folder, AfterEpoch(evaluate, observe), history, console, bar, len(loader), position)
+            return FullReport(learner, model, folder, after, history, console, bar, len(loader), position)
 
         events = _RunEvents(learner, folder, team.everywhere(report), stop)
         end = fit(learner, loader, position, events)
@@ -116,7 +155,8 @@ def train(
     if finished:
         by_first(team, lambda: _write_results(model, recipe, folder, history, reader))
     else:
-        say(console, f"stopped at step {end.step}; go on with: orthodrome train --resume {folder}")
+        way_on = f"; go on with: orthodrome train --resume {folder}" if "data" in inputs else ""
+        say(console, f"stopped at step {end.step}{way_on}")
     return RunResult(folder, model, history, finished)
 
 

@@ -32,7 +32,7 @@ SHAPES = {"cosine": _cosine, "poly": _poly, "step": _step, "constant": _constant
 
 
 def create_schedule(settings: ScheduleSettings, steps_per_epoch: int) -> Schedule:
-    """The factor of the learning rate at each step: (step + 1)/warm-up steps while warming up, then the shape, at least ``final``."""
+    """The factor of the learning rate at each step: (step + 1)/(warm-up steps + 1) while warming up, then the shape, at least ``final``."""
     total = settings.epochs * steps_per_epoch
     warmup = round(settings.warmup_epochs * steps_per_epoch)
     shape = SHAPES[settings.name]

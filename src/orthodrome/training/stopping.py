@@ -9,7 +9,10 @@ from typing import Any
 
 
 class StopRequest:
-    """A context in which Ctrl-C and SIGTERM set ``requested`` instead of tearing a step apart. Outside the main thread it does nothing."""
+    """A context in which Ctrl-C and SIGTERM set ``requested`` instead of tearing a step apart. Outside the main thread it does nothing.
+
+    A signal that is ignored stays so: a worker of several does not ask for itself what Ctrl-C has asked its parent for.
+    """
 
     def __init__(self) -> None:
         self.requested = False
@@ -18,7 +21,8 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._ask)
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._ask)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

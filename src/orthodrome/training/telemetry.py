@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from orthodrome.files import write_file
 from orthodrome.types import InputError
 
 
@@ -24,11 +25,11 @@ def say(console: Console, text: str) -> None:
 class JsonLines:
     """Appends one JSON object per line; each line is whole on disk when `write` returns."""
 
-    def __init__(self, path: Path, after_step: int = 0) -> None:
-        """Open for appending; lines of steps beyond ``after_step`` (of a run that was killed after its checkpoint) are cut."""
+    def __init__(self, path: Path, after_step: int = 0, after_epoch: int = 0) -> None:
+        """Open for appending; lines of steps or epochs beyond these (of a run that was killed after its checkpoint) are cut."""
         self._path = path
-        kept = [line for line in _lines(path) if _step(line) <= after_step]
-        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        kept = [line for line in _lines(path) if _is_of(line, after_step, after_epoch)]
+        write_file(path, "".join(line + "\n" for line in kept).encode())
 
     def write(self, **values: Any) -> None:
         """One line; numbers that are not finite become null, which JSON can say."""
@@ -44,11 +45,13 @@ def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-def _step(line: str) -> int:
+def _is_of(line: str, step: int, epoch: int) -> bool:
+    """Whether a line was written up to there. What is said after an epoch has the step of its last batch, where a checkpoint may be."""
     try:
-        return int(json.loads(line)["step"])
+        values = json.loads(line)
+        return bool(values["step"] <= step and values["epoch"] <= epoch)
     except (ValueError, KeyError, TypeError):  # a line cut short by a kill
-        return 2**62
+        return False
 
 
 def _plain(value: Any) -> Any:
