@@ -96,8 +96,14 @@ def test_other_people_cannot_be_paired() -> None:
 
 def test_undefined_resamples_are_counted() -> None:
     assert "1 undefined left out" in percentiles(np.array([0.1, np.nan, 0.3])).method
-    with pytest.raises(InputError, match="too few people"):
-        percentiles(np.full(5, np.nan))
+    assert percentiles(np.full(5, np.nan)) is None
+
+
+def test_a_network_that_makes_all_faces_one_has_figures_without_intervals() -> None:
+    units, labels = np.full((60, 4), 0.5, np.float32), np.arange(60) // 3
+    found, _ = resample(units, labels, 0.5, 20)
+    assert found.interval("tar_1e-2") is None
+    assert paired_difference([found], [found], "tar_1e-2") is None
 
 
 def test_blocks_cover_all_people_even_one_with_many_images() -> None:

@@ -19,7 +19,7 @@ from orthodrome.registry import Registry
 from orthodrome.study.found import Found, System, differences, systems, titled
 from orthodrome.study.identity import Variation
 from orthodrome.study.verdicts import shown_order, verdict
-from orthodrome.study.wording import mean, percent, points
+from orthodrome.study.wording import interval_of, mean, percent, points
 from orthodrome.types import InputError
 
 Asked = Mapping[str, Any]
@@ -63,7 +63,7 @@ def _order(found: Found, asked: Asked) -> Evidence | None:
             first, second = (f"{name} {percent(row[key])}" for name, key in (
                 (difference.first, "value_first"), (difference.second, "value_second")))  # fmt: skip
             seeds = f", {len(row['seeds'].split())} seeds" if " " in row["seeds"] else ""
-            interval = f"{points(row['difference'])} ({points(row['low'])} to {points(row['high'])}{seeds})"
+            interval = f"{points(row['difference'])} ({interval_of(row)}{seeds})"
             side = shown_order(row) * (1 if difference.first == names[0] else -1)
             return Evidence(titled(f"EER {first}, {second} %: {interval}", difference.variation), side)
     return None

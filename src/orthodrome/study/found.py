@@ -81,6 +81,11 @@ class Difference:
     rows: Mapping[str, Row]
 
     @property
+    def drawn(self) -> bool:
+        """Whether there is an interval to draw."""
+        return bool(self.rows) and bool(self.rows["eer"]["low"])
+
+    @property
     def title(self) -> str:
         """For a picture."""
         return titled(f"{self.first} − {self.second}", self.variation)

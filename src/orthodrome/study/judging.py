@@ -49,8 +49,8 @@ def judge_test(model: Model, reader: ImageReader, pairs: ProtocolData, folder: P
     units = unit_vectors(embeddings.vectors)
     found, seen = resample(units, embeddings.labels, float(values["eer"]), resamples)
     for figure in values.keys() & set(FIGURES):
-        interval = found.interval(figure)
-        values |= {f"{figure}_low": number(interval.low), f"{figure}_high": number(interval.high)}
+        if interval := found.interval(figure):
+            values |= {f"{figure}_low": number(interval.low), f"{figure}_high": number(interval.high)}
     curves = {"genuine": seen.genuine.tolist(), "impostor": seen.impostor.tolist(), **found.curves()}
     return Judgement({**values, **_accuracy(embeddings, pairs), **_shapes(embeddings, seen)}, curves)
 

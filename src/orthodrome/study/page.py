@@ -11,7 +11,7 @@ from orthodrome.study.found import Difference, Found, System, differences, syste
 from orthodrome.study.rows import Row
 from orthodrome.study.settings import HELD_OUT, GroupSettings
 from orthodrome.study.verdicts import shown_order
-from orthodrome.study.wording import EMPTY, NOT_RUN, data_of, listed, mean, percent, points, table
+from orthodrome.study.wording import EMPTY, NOT_RUN, data_of, interval_of, listed, mean, percent, points, table
 
 LABELS = {"eer": "EER", "tar_1e-2": "TAR at FAR 1e−2", "tar_1e-3": "TAR at FAR 1e−3"}
 BETTER = {1: "the first", -1: "the second", 0: "not shown"}
@@ -109,7 +109,8 @@ def _rate(rows: Sequence[Row], figure: str) -> str:
         return EMPTY
     middle = percent(mean(rows, figure))
     if len(rows) == 1:
-        return f"{middle} ({percent(rows[0][f'{figure}_low'])}–{percent(rows[0][f'{figure}_high'])})"
+        low, high = (rows[0][f"{figure}_{end}"] for end in ("low", "high"))
+        return f"{middle} ({percent(low)}–{percent(high)})" if low else middle
     values = sorted(float(row[figure]) for row in rows)
     return f"{middle}, seeds {percent(values[0])}–{percent(values[-1])}"
 
@@ -119,7 +120,9 @@ def _differences(found: Found, group: GroupSettings) -> list[str]:
     if not asked:
         return []
     header = ["first", "second", "data", "seeds", *(f"{label}: first − second" for label in LABELS.values()), "better by EER"]
-    picture = f"![Paired differences]({found.plan.name}-{group.name}.svg)" if any(difference.rows for difference in asked) else ""
+    picture = (
+        f"![Paired differences]({found.plan.name}-{group.name}.svg)" if any(difference.drawn for difference in asked) else ""
+    )
     return ["Paired differences, in percentage points:", table(header, map(_difference_line, asked)), *filter(None, [picture])]
 
 
@@ -132,7 +135,7 @@ def _difference_line(difference: Difference) -> list[str]:
 
 
 def _signed(row: Row | None) -> str:
-    return EMPTY if row is None else f"{points(row['difference'])} ({points(row['low'])} to {points(row['high'])})"
+    return EMPTY if row is None else f"{points(row['difference'])} ({interval_of(row)})"
 
 
 def _links(found: Found) -> str:

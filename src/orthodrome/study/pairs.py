@@ -100,8 +100,8 @@ def _rows(pair: Pair, described: Row, rows: Mapping[str, Row], resampled: Mappin
                 "value_first": number(first),
                 "value_second": number(second),
                 "difference": number(first - second),
-                "low": number(interval.low),
-                "high": number(interval.high),
+                "low": number(interval.low) if interval else "",
+                "high": number(interval.high) if interval else "",
                 "resamples": str(len(systems[0][0].figures[figure])),
             }
         )

@@ -19,7 +19,7 @@ def pictures(found: Found) -> dict[str, str]:
     name = found.plan.name
     drawn = {}
     for group in found.plan.groups:
-        if known := [difference for difference in differences(found, group) if difference.rows]:
+        if known := [difference for difference in differences(found, group) if difference.drawn]:
             drawn[f"{name}-{group.name}.svg"] = svg(draw_differences(group.name, known))
         if systems := histograms(found, group):
             drawn[f"{name}-{group.name}-similarities.svg"] = svg(draw_similarities(group.name, systems))

@@ -51,8 +51,8 @@ class Resampled:
     figures: Mapping[str, np.ndarray]
     people: str
 
-    def interval(self, figure: str) -> Interval:
-        """95 % of the resamples."""
+    def interval(self, figure: str) -> Interval | None:
+        """95 % of the resamples, as `percentiles`."""
         return percentiles(self.figures[figure])
 
     def curves(self) -> dict[str, list[float | None]]:
@@ -68,18 +68,21 @@ def from_curves(curves: Mapping[str, Sequence[float | None]], people: str) -> Re
     return Resampled({figure: np.array(curves[f"{CURVE}{figure}"], np.float64) for figure in FIGURES}, people)
 
 
-def percentiles(values: np.ndarray) -> Interval:
-    """The middle 95 % of resampled values (R,), undefined ones left out and counted."""
+def percentiles(values: np.ndarray) -> Interval | None:
+    """The middle 95 % of resampled values (R,), undefined ones left out and counted.
+
+    None where fewer than two are defined: of a handful of people, or of a network that makes all faces one.
+    """
     defined = values[~np.isnan(values)]
     if len(defined) < 2:
-        raise InputError(f"only {len(defined)} of {len(values)} resamples of people define this figure; too few people")
+        return None
     low, high = np.quantile(defined, [0.025, 0.975])
     left_out = f", {len(values) - len(defined)} undefined left out" * (len(defined) < len(values))
     return Interval(float(low), float(high), 0.95, f"bootstrap by identity ({len(values)} resamples{left_out})")
 
 
-def paired_difference(first: Sequence[Resampled], second: Sequence[Resampled], figure: str) -> Interval:
-    """The interval of first − second, each the mean over its runs (seeds), in the same resamples of people.
+def paired_difference(first: Sequence[Resampled], second: Sequence[Resampled], figure: str) -> Interval | None:
+    """The interval of first − second, each the mean over its runs (seeds), in the same resamples of people; None as `percentiles`.
 
     Raises InputError where they are not of the same people and resamples.
     """

@@ -15,7 +15,9 @@ RULE = (
 
 
 def shown_order(row: Mapping[str, str]) -> int:
-    """Of a row of pairs, 1: the first is better, −1: the second, 0: the interval holds 0. Of the EER, the lower is the better."""
+    """Of a row of pairs, 1: the first is better, −1: the second, 0: the interval holds 0, or there is none. A lower EER is better."""
+    if not row["low"]:
+        return 0
     low, high = float(row["low"]), float(row["high"])
     if low <= 0 <= high:
         return 0

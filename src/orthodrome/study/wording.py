@@ -37,5 +37,10 @@ def points(difference: str | float) -> str:
     return f"{100 * float(difference):+.2f}".replace("-", "−")
 
 
+def interval_of(row: Row) -> str:
+    """That of a difference, in points."""
+    return f"{points(row['low'])} to {points(row['high'])}" if row["low"] else "no interval"
+
+
 def listed(values: Sequence[str]) -> str:
     return "; ".join(values) or EMPTY
