@@ -326,6 +326,9 @@ def test_a_checkpoint_of_another_set_is_refused(tiny_recipe: dict[str, Any], sma
     fewer, _ = create_learner(recipe, Subset(whole, np.arange(1, 36)))
     with pytest.raises(InputError, match=r"trained on 36 images of 6 people .* but the set has 35 images of 6 people"):
         load_checkpoint(path, fewer)
+    others = Subset(whole, np.arange(36), relabelled=(whole.labels, [*whole.class_names[:-1], "zoe"]))
+    with pytest.raises(InputError, match=r"trained on 36 images of 6 people .* but the set has 36 images of 6 people"):
+        load_checkpoint(path, create_learner(recipe, others)[0])
     content = torch.load(path, weights_only=True)
     del content["images"]
     torch.save(content, path)  # as earlier versions did

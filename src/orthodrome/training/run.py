@@ -165,9 +165,10 @@ def _fingerprint(recipe: Recipe, reader: ImageReader) -> str:
 
 
 def _images_of(reader: ImageReader) -> str:
-    """By which a set is known again, whatever its form."""
+    """By which a set is known again, whatever its form: who is on each image."""
     labels = zlib.crc32(np.ascontiguousarray(reader.labels, dtype="<i8").data)
-    return f"{len(reader)} images of {len(reader.class_names)} people (checksum {labels:08x})"
+    people = zlib.crc32("\n".join(reader.class_names).encode("utf-8", "surrogateescape"), labels)
+    return f"{len(reader)} images of {len(reader.class_names)} people (checksum {people:08x})"
 
 
 def _announce(console: Console, learner: Learner, folder: Path, summary: SetSummary) -> None:
