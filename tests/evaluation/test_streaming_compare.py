@@ -23,6 +23,8 @@ from orthodrome.evaluation import canonical_scores, compare_all, equal_error_rat
 from orthodrome.evaluation.scores import score_block, unit_vectors
 from orthodrome.evaluation.streaming import compare, passes, pilot, tiles
 from orthodrome.evaluation.streaming.screens import BFLOAT16, FLOAT32, bound, holds
+from orthodrome.evaluation.streaming.sides import side
+from orthodrome.evaluation.streaming.tallies import Tally
 from orthodrome.types import InputError
 
 FARS = (1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0)
@@ -147,12 +149,28 @@ def test_threads_do_not_matter(long: bool, small_tiles: None, monkeypatch: pytes
 
 def test_processes_do_not_matter(small_tiles: None, tmp_path: Path) -> None:
     vectors, labels = people(5, 400, 16, 40)
-    mapped = np.lib.format.open_memmap(tmp_path / "vectors.npy", "w+", np.float32, vectors.shape)
-    mapped[:] = vectors
+    np.save(tmp_path / "vectors.npy", vectors)
+    mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
     one = counted(vectors, labels, fars=FARS, roc=True)
     two = counted(mapped, labels, fars=FARS, roc=True, workers=2)
     assert one.rows == two.rows
     assert one.eer == two.eer
+
+
+@pytest.mark.parametrize("how", ["mapped", "in Fortran's order", "edited in memory", "a view", "in memory"])
+def test_other_processes_read_the_same_embeddings(how: str, tmp_path: Path) -> None:
+    vectors, labels = people(5, 300, 16, 40)
+    np.save(tmp_path / "vectors.npy", np.asfortranarray(vectors) if how == "in Fortran's order" else vectors)
+    given = np.load(tmp_path / "vectors.npy", mmap_mode="c" if how == "edited in memory" else "r")
+    if how == "edited in memory":
+        given[7] = 3.0
+    if how == "a view":
+        given = given[::-1]
+    if how == "in memory":
+        given = vectors
+    mapped = passes._as_file(side(given, labels, None, "probe"), tmp_path / "copy").vectors.open()  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(mapped, given)
+    assert (tmp_path / "copy").exists() == (how != "mapped")
 
 
 def test_groups_are_left_out(small_tiles: None) -> None:
@@ -268,6 +286,28 @@ def test_a_killed_count_goes_on(how: signal.Signals, tmp_path: Path, monkeypatch
     assert steps[0] > 0
     assert found.rows == counted(vectors, labels, fars=(1e-3, 1e-2), roc=True).rows
     assert not state.exists()
+
+
+def test_a_count_interrupted_while_it_is_merged_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_tiles: None
+) -> None:
+    monkeypatch.setattr(passes, "JOB", 1)
+    vectors, labels = people(16, 300, 16, 30)
+    state, calls, add = tmp_path / "state.npz", [], Tally.__add__
+
+    def interrupted(self: Tally, other: Tally) -> Tally:
+        calls.append(other)
+        if len(calls) == 6:  # the impostors of the third job
+            raise KeyboardInterrupt
+        return add(self, other)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tally, "__add__", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            counted(vectors, labels, fars=(1e-2,), roc=True, state=state)
+    found = counted(vectors, labels, fars=(1e-2,), roc=True, state=state)
+    whole = counted(vectors, labels, fars=(1e-2,), roc=True)
+    assert (found.rows, found.eer) == (whole.rows, whole.eer)
 
 
 def test_a_state_of_another_comparison_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_tiles: None) -> None:

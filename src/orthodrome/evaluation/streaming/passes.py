@@ -22,7 +22,7 @@ from orthodrome.evaluation.streaming.counting import Work, count_tile
 from orthodrome.evaluation.streaming.sharing import in_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Side
 from orthodrome.evaluation.streaming.tallies import Band, Tally
-from orthodrome.evaluation.streaming.tiles import Cut, Plan, Unit, cuts_of, room_for
+from orthodrome.evaluation.streaming.tiles import TILE_COLUMNS, Cut, Plan, Unit, cuts_of, room_for
 from orthodrome.files import write_file
 from orthodrome.types import InputError
 
@@ -35,7 +35,7 @@ JOB = 2**32
 SAVE_SECONDS = 30.0
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Counted:
     """What a pass has found so far: both tallies, and which units are done, bool (units,)."""
 
@@ -43,11 +43,11 @@ class Counted:
     impostor: Tally
     done: np.ndarray
 
-    def merge(self, genuine: Tally, impostor: Tally, units: Sequence[int]) -> None:
-        """Add the tallies of ``units``, which were not done."""
-        self.genuine.merge(genuine)
-        self.impostor.merge(impostor)
-        self.done[list(units)] = True
+    def and_also(self, genuine: Tally, impostor: Tally, units: Sequence[int]) -> Counted:
+        """With the tallies of ``units``, which were not done: a new value, so that none is ever half merged."""
+        done = self.done.copy()
+        done[list(units)] = True
+        return Counted(self.genuine + genuine, self.impostor + impostor, done)
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def run_pass(work: Work, cut: Plan, workers: int = 1, state: State | None = None
     report(int(sizes[found.done].sum()), int(sizes.sum()))
     try:
         for job, genuine, impostor in _results(work, cut, _jobs(cut, found.done, sizes, workers), workers):
-            found.merge(genuine, impostor, job)
+            found = found.and_also(genuine, impostor, job)
             report(int(sizes[found.done].sum()), int(sizes.sum()))
             if state and time.monotonic() - saved > SAVE_SECONDS:
                 _save(state, found)
@@ -154,8 +154,7 @@ def _count(work: Work, units: Sequence[Unit]) -> tuple[Tally, Tally]:
 
     (genuine, impostor), *others = in_threads(cuts_of(work.problem, work.screen, units), count)
     for other in others:
-        genuine.merge(other[0])
-        impostor.merge(other[1])
+        genuine, impostor = genuine + other[0], impostor + other[1]
     return genuine, impostor
 
 
@@ -186,14 +185,20 @@ def _portable(work: Work) -> Iterator[Work]:
 
 def _as_file(side: Side, path: Path) -> Side:
     vectors = side.vectors
-    if (
-        isinstance(vectors, np.memmap) and vectors.filename and not isinstance(vectors.base, np.ndarray)
-    ):  # the file, not a view of it
+    if isinstance(vectors, np.memmap) and _is_its_file(vectors):
         file = _File(str(vectors.filename), vectors.dtype, vectors.shape, vectors.offset)
     else:
-        np.ascontiguousarray(vectors).tofile(path)
+        with path.open("wb") as copy:
+            for start in range(0, len(vectors), TILE_COLUMNS):
+                np.ascontiguousarray(vectors[start : start + TILE_COLUMNS]).tofile(copy)
         file = _File(str(path), vectors.dtype, vectors.shape, 0)
     return replace(side, vectors=file)  # type: ignore[arg-type]  # opened by `_start`
+
+
+def _is_its_file(vectors: np.memmap) -> bool:
+    """Whether the file holds these rows one after the other: not where they are a view, in Fortran's order, or edited in memory."""
+    whole = bool(vectors.filename) and not isinstance(vectors.base, np.ndarray)
+    return whole and vectors.mode == "r" and vectors.flags.c_contiguous
 
 
 _work: Work
