@@ -288,6 +288,45 @@ def test_a_killed_count_goes_on(how: signal.Signals, tmp_path: Path, monkeypatch
     assert not state.exists()
 
 
+ENDLESS = """
+import signal, sys, time
+import numpy as np
+from orthodrome.evaluation import compare_all
+from orthodrome.evaluation.streaming import passes, tiles
+count = passes._count_there
+def endless(units):
+    time.sleep(0 if units[0][1].start == 0 else 60)
+    return count(units)
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    passes._count_there, tiles.TILE_COLUMNS, passes.JOB = endless, 64, 1
+    data = np.load(sys.argv[1])
+    def progress(done, total):
+        print(done, flush=True)
+    compare_all(data["vectors"], data["labels"], fars=(1e-2,), resamples=0, workers=2, state=sys.argv[2], progress=progress)
+"""
+
+
+def test_an_interrupted_count_of_several_processes_ends_at_once_and_keeps_what_they_found(tmp_path: Path) -> None:
+    vectors, labels = people(16, 300, 16, 30)
+    np.savez(tmp_path / "set.npz", vectors=vectors, labels=labels)
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "endless.py"), str(tmp_path / "set.npz"), str(tmp_path / "state.npz")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True,
+    )
+    assert process.stdout is not None
+    assert any(int(line) > 0 for line in process.stdout)
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=30)  # and the processes that inherited its output with it
+    assert process.stdout.read() == ""
+    with np.load(tmp_path / "state.npz") as state:
+        assert state["done"].tolist() == [True, *[False] * 4]
+
+
 def test_a_count_interrupted_while_it_is_merged_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_tiles: None
 ) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -130,19 +134,25 @@ def _jobs(cut: Plan, done: np.ndarray, sizes: np.ndarray, workers: int) -> list[
 
 def _results(work: Work, cut: Plan, jobs: list[list[int]], workers: int) -> Iterator[tuple[list[int], Tally, Tally]]:
     """Each job with its tallies, in any order."""
-    if workers == 1:
+    if min(workers, len(jobs)) <= 1:
         for job in jobs:
             yield job, *_count(work, [cut.units[number] for number in job])
         return
-    threads = max(1, torch.get_num_threads() // workers)
+    threads, spawn = max(1, torch.get_num_threads() // workers), get_context("spawn")
+    theirs, ours = spawn.Pipe(duplex=False)
     with (
+        ours,
         _portable(work) as portable,
-        ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start, initargs=(portable, threads)) as processes,
+        ProcessPoolExecutor(workers, spawn, initializer=_start, initargs=(portable, threads, theirs)) as processes,
     ):
-        waiting = {processes.submit(_count_there, [cut.units[number] for number in job]): job for job in jobs}
-        while waiting:
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                yield waiting.pop(future), *future.result()
+        try:
+            waiting = {processes.submit(_count_there, [cut.units[number] for number in job]): job for job in jobs}
+            while waiting:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    yield waiting.pop(future), *future.result()
+        except BaseException:  # an interruption, also where the results go
+            ours.close()  # ends the processes, whatever they are at
+            raise
 
 
 def _count(work: Work, units: Sequence[Unit]) -> tuple[Tally, Tally]:
@@ -204,14 +214,23 @@ def _is_its_file(vectors: np.memmap) -> bool:
 _work: Work
 
 
-def _start(work: Work, threads: int) -> None:
+def _start(work: Work, threads: int, caller: Connection) -> None:
     """In a worker process, once."""
     global _work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the caller heeds it
+    threading.Thread(target=_end_with, args=(caller,), daemon=True).start()
     torch.set_num_threads(threads)
     problem = work.problem
     probes = replace(problem.probes, vectors=problem.probes.vectors.open())  # type: ignore[attr-defined]
     gallery = probes if problem.within else replace(problem.gallery, vectors=problem.gallery.vectors.open())  # type: ignore[attr-defined]
     _work = replace(work, problem=replace(problem, probes=probes, gallery=gallery))
+
+
+def _end_with(caller: Connection) -> None:
+    """End this process as soon as the caller wants no more of it, or is gone."""
+    with suppress(EOFError, OSError):
+        caller.recv()
+    os._exit(1)
 
 
 def _count_there(units: Sequence[Unit]) -> tuple[Tally, Tally]:
