@@ -421,8 +421,10 @@ def test_threshold_is_the_next_number_above_the_first_rejected_impostor() -> Non
     assert row.threshold == float(np.nextafter(scores[0], np.float32(np.inf)))
 
 
-def test_intervals_by_identity_are_those_of_all_scores(small_tiles: None) -> None:
-    """Only the highest impostors are held; the weight of the others is known without them."""
+@pytest.mark.parametrize("all_held", [0, compare.ALL_HELD])
+def test_intervals_by_identity_are_those_of_all_scores(all_held: int, small_tiles: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where only the highest impostors are held; the weight of the others is known without them."""
+    monkeypatch.setattr(compare, "ALL_HELD", all_held)
     vectors, labels = people(20, 300, 16, 40, coarse=False)
     every = pair_scores(vectors, labels)
     kinds = [(every.scores[kind], every.identities[kind]) for kind in (every.same, ~every.same)]
@@ -457,9 +459,53 @@ def test_intervals_by_identity_between_two_sides_with_groups_and_distractors(sma
     assert found.rows[0].interval.high == pytest.approx(np.quantile(tars, 0.975), abs=1e-12)
 
 
+def one_bad_person(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ten people of whom one is blurred: resamples without, and with many copies of that one are far apart."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(100) % 10
+    blur = np.where(labels == 0, 3.0, 0.5)[:, None]
+    return (generator.normal(size=(10, 16))[labels] + blur * generator.normal(size=(100, 16))).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_intervals_of_few_people_are_those_of_all_scores(seed: int) -> None:
+    """A resample whose crossing or threshold lies far below that of all people is neither clipped nor left out."""
+    vectors, labels = one_bad_person(seed)
+    every = pair_scores(vectors, labels)
+    kinds = [(every.scores[kind], every.identities[kind]) for kind in (every.same, ~every.same)]
+    (genuine, pairs), (impostor, others) = kinds
+    found = compare_all(vectors, labels, fars=(1e-2,), roc=True)
+    assert found.eer is not None
+    assert found.eer.interval == equal_error_rate(genuine, impostor, pairs, others).interval
+    assert found.rows[0].interval == tar_at_far(genuine, impostor, (1e-2,), pairs, others)[0].interval
+    assert found.eer.interval.high > 2 * found.eer.rate
+
+
+def test_where_resamples_fall_below_what_is_held_the_intervals_are_wilsons(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, labels = one_bad_person(0)
+    monkeypatch.setattr(compare, "ALL_HELD", 0)
+    monkeypatch.setattr(compare, "MARGIN", 2)
+    both, alone = compare_all(vectors, labels, fars=(1e-2,), roc=True), compare_all(vectors, labels, fars=(1e-2,))
+    assert both.eer is not None
+    assert (both.eer.interval.method, alone.rows[0].interval.method) == ("Wilson", "Wilson")
+    assert "Intervals of EER are Wilson's" in both.notes[-1]
+    assert alone.notes[-1].endswith("too many resamples of people leave it open.")
+
+
+def test_one_person_against_distractors() -> None:
+    vectors, _ = people(25, 100, 12, 10)
+    gallery_labels = np.where(np.arange(60) < 10, 0, -1)
+    found = compare_all(vectors[:40], np.zeros(40, int), vectors[40:], gallery_labels, (0.01,))
+    assert found.rows[0].interval.method == "Wilson"
+    assert "two people or more" in found.notes[-1]
+
+
 def test_where_too_many_scores_would_be_held_the_intervals_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, labels = people(24, 300, 16, 40, coarse=False)
+    monkeypatch.setattr(compare, "ALL_HELD", 0)
     monkeypatch.setattr(compare, "MOST_HELD", 2000)
     found = compare_all(vectors, labels, fars=(1e-3, 0.1))
     assert [row.interval.method.split(" (")[0] for row in found.rows] == ["bootstrap by identity", "Wilson"]
-    assert "FAR 0.1 are Wilson's" in found.notes[-1]
+    assert "Intervals of FAR 0.1 are Wilson's" in found.notes[-1]
+    found = compare_all(vectors, labels, fars=(1e-3,), roc=True)
+    assert "Intervals of EER are Wilson's" in found.notes[-1]

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from orthodrome.evaluation.intervals import bootstrap_people, pair_weights
+from orthodrome.evaluation.intervals import pair_weights, percentiles, resampled_people
 from orthodrome.evaluation.roc import roc_statistics
 from orthodrome.evaluation.streaming.counting import Work, canonical, genuine_positions, impostors_at, peaks
 from orthodrome.evaluation.streaming.sides import Comparison, Lookup
@@ -21,6 +21,11 @@ from orthodrome.types import Interval
 
 BELOW = np.float32(-3)
 """The score of the impostors that are not held: below every canonical score."""
+
+_SAFETY = 1 + 1e-9  # a share of a whole is rounded
+
+MOST_OPEN = 0.01
+"""The share of resamples that may leave a figure open: they are not like the others, and without them the interval is off."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +48,12 @@ class People:
 
 def identity_intervals(
     work: Work, units: Sequence[Unit], level: float, fars: Sequence[Fraction], resamples: int
-) -> dict[str, Interval]:
-    """Percentile intervals of TAR at each of ``fars`` and of the EER, by the names that `roc_statistics` gives.
+) -> list[Interval | None]:
+    """Percentile intervals of the EER, and of TAR at each of ``fars``; None where more than :data:`MOST_OPEN` of all leave it open.
 
-    ``level``: the lowest score of impostors to hold. A resample whose threshold falls below it leaves its TAR undefined.
+    ``level``: the lowest score of impostors to hold. A resample whose threshold lies below it leaves its figure open.
     """
-    people = _people(work.problem)
+    people = people_of(work.problem)
     held = hold(work, units, level, people)
     order, statistics = roc_statistics(np.append(held.scores, BELOW), np.append(held.same, False), fars)
     pairs, genuines = held.people[order[:-1]], int(held.same.sum())  # genuines, then impostors, and those not held at the end
@@ -62,10 +67,21 @@ def identity_intervals(
         total = _impostor_weight(work.problem, people, draws) - pair_weights(draws, others).sum(axis=1)
         weights[:, -1] = total - known
         values = statistics(weights)
-        reached = [known >= np.floor(share * total) for share in (0.0, *map(float, fars))]  # the EER's own share is not known
-        return {name: np.where(enough, values[name], np.nan) for enough, name in zip(reached, values, strict=True)}
+        shares = zip(values, (values["EER"], *map(float, fars)), strict=True)
+        accepted = {
+            name: np.floor(share * total * _SAFETY) for name, share in shares
+        }  # as many as are held: what is below decides too
+        return {name: np.where((accepted[name] >= known) & (known < total), np.inf, values[name]) for name in values}
 
-    return bootstrap_people(people.count, of_draws, len(order), resamples=resamples)
+    values = resampled_people(people.count, of_draws, len(order), resamples=resamples)
+    return [_interval(found, name) for name, found in values.items()]
+
+
+def _interval(values: np.ndarray, name: str) -> Interval | None:
+    """Of resampled ``values`` (R,): infinite where open, NaN where undefined."""
+    if np.isinf(values).mean() > MOST_OPEN or not np.isfinite(values).any():
+        return None
+    return percentiles(np.where(np.isinf(values), np.nan, values), name)
 
 
 def hold(work: Work, units: Sequence[Unit], level: float, people: People) -> Held:
@@ -84,7 +100,8 @@ def hold(work: Work, units: Sequence[Unit], level: float, people: People) -> Hel
     return Held(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def _people(problem: Comparison) -> People:
+def people_of(problem: Comparison) -> People:
+    """Those of both sides."""
     labels = np.concatenate([problem.probes.labels, problem.gallery.labels])
     names = np.unique(labels[labels >= 0])
     codes = [
