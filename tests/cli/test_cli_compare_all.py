@@ -120,6 +120,14 @@ def test_bad_sides(faces: EmbeddingSet, tmp_path: Path) -> None:
         load_sides([SideFiles(tmp_path / "broken.npy", tmp_path / "a.txt")])
 
 
+def test_a_report_that_cannot_be_written_is_refused_before_the_count(run_cli: Run, faces: EmbeddingSet, tmp_path: Path) -> None:
+    save_embeddings(faces, tmp_path / "faces.npz")
+    code, _, err = run_cli("compare-all", tmp_path / "faces.npz", "--out", tmp_path / "faces.npz" / "report")
+    assert code == 1
+    assert "faces.npz is no folder; name another" in err
+    assert "comparisons" not in err
+
+
 def test_a_far_that_is_none_is_one_line(run_cli: Run, faces: EmbeddingSet, tmp_path: Path) -> None:
     save_embeddings(faces, tmp_path / "faces.npz")
     code, _, err = run_cli("compare-all", tmp_path / "faces.npz", "--far", "one", "--out", tmp_path / "report")

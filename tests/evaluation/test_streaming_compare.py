@@ -349,6 +349,42 @@ def test_a_count_interrupted_while_it_is_merged_is_whole(
     assert (found.rows, found.eer) == (whole.rows, whole.eer)
 
 
+@pytest.mark.parametrize("stopped_in", [2, 4])
+def test_a_count_stopped_in_any_pass_goes_on(
+    stopped_in: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_tiles: None
+) -> None:
+    """The second pass for bands that missed, and the pass for intervals by identity: what was counted before is kept."""
+    monkeypatch.setattr(passes, "JOB", 1)
+    monkeypatch.setattr(compare, "DEVIATIONS", 0.0)
+    monkeypatch.setattr(pilot, "SAMPLE", (100, 100))
+    vectors, labels = people(11, 160, 16, 20, coarse=False)
+    count = partial(compare_all, vectors, labels, fars=FARS[2:], roc=True, resamples=20)
+    passes_begun: list[int] = []
+    state = tmp_path / "state.npz"
+
+    def interrupt(done: int, total: int) -> None:
+        passes_begun.extend([total] * (done == 0))
+        if len(passes_begun) == stopped_in and done > total // 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        count(state=state, progress=interrupt)
+    steps: list[float] = []
+    found = count(state=state, progress=lambda done, total: steps.append(done / total))
+    assert steps[: stopped_in - 1] == [1.0] * (stopped_in - 1)
+    assert steps[stopped_in - 1] > (0.3 if stopped_in == 2 else -1)  # intervals begin anew
+    assert "in 3 passes" in found.notes[0]
+    assert found.rows == count().rows
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_state_that_cannot_be_written_is_refused_first(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    vectors, labels = people(17, 60, 8, 6)
+    with pytest.raises(InputError, match="file is no folder"):
+        counted(vectors, labels, fars=(0.1,), state=tmp_path / "file" / "state.npz")
+
+
 def test_a_state_of_another_comparison_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_tiles: None) -> None:
     monkeypatch.setattr(passes, "JOB", 1)
     vectors, labels = people(17, 300, 16, 30)
@@ -378,6 +414,7 @@ def test_a_state_of_another_comparison_is_refused(tmp_path: Path, monkeypatch: p
         ({"probe_labels": np.full(60, -1)}, "unlike everyone"),
         ({"screen": "fp64"}, "unknown screen"),
         ({"workers": 0}, "workers must be at least 1"),
+        ({"resamples": 1}, "resamples must be at least 2"),
         ({"gallery_labels": np.arange(60)}, "need a gallery"),
         ({"gallery": np.ones((5, 3)), "gallery_labels": np.arange(5)}, "one dimension"),
         ({"gallery": np.ones((5, 8))}, "gallery_labels"),

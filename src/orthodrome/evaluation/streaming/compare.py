@@ -26,6 +26,7 @@ from orthodrome.evaluation.streaming.sharing import tile_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Counts, comparison, count, side
 from orthodrome.evaluation.streaming.tallies import Band, disjoint
 from orthodrome.evaluation.streaming.tiles import Unit, check_vectors, plan, tile_memory
+from orthodrome.files import beside, check_writable
 from orthodrome.types import InputError, Interval, PathLike, Report
 
 ROC_SHARES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
@@ -33,6 +34,8 @@ ROC_SHARES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 
 DENSE_SHARE = 0.003
 """Bands that reach down to scores this share of impostors has are counted on whole tiles."""
+
+MOST_PASSES = 3
 
 LONG = 2**28
 """Comparisons from which compiling pays."""
@@ -113,26 +116,32 @@ def compare_all(
             Wilson's elsewhere, as ``notes`` say, where resamples fall below the scores held, and where this is 0.
         screen: ``"fp32"``, ``"bf16"``, or ``"auto"``: whichever is faster on this machine.
         workers: processes that share the work.
-        state: a file the count is saved to every half minute; where it exists, the count goes on from there. It is deleted at the end.
-        progress: called with (comparisons done, all).
+        state: a file the count is saved to every half minute; where it exists, the count goes on from there. A further pass has one
+            beside it. All are deleted at the end.
+        progress: called with (comparisons done, all), anew in each pass.
 
     Raises:
         InputError: shapes or types that do not fit, a zero, NaN or infinite embedding (row named), no genuine or no impostor comparison,
-            a FAR that the impostors cannot resolve, a ``state`` of another comparison. All before the first tile.
+            a FAR that the impostors cannot resolve, a ``state`` of another comparison, or one that cannot be written. All before the
+            first tile.
     """
     problem = _problem(probes, probe_labels, probe_groups, gallery, gallery_labels, gallery_groups)
     counts = count(problem)
     wanted = _wanted(counts, fars, roc)
     if workers < 1:
         raise InputError(f"workers must be at least 1; got {workers}")
+    if resamples < 0 or resamples == 1:
+        raise InputError(f"resamples must be at least 2, or 0 for intervals without; got {resamples}")
     check_vectors(problem)
     sample = pilot(problem, counts.counted)
     expected = wanted.bands(sample, DEVIATIONS)
     chosen = choose_screen(screen, problem, lambda error: sample.within(expected, error))
     cut, long = plan(problem), counts.counted > LONG
 
-    def one_pass(asked: _Wanted, deviations: float) -> Points:
-        kept = State(Path(state), mark_of(problem, cut, f"{asked} {deviations}")) if state else None
+    states = _states(Path(state), mark_of(problem, cut, str(wanted))) if state else [None] * MOST_PASSES
+
+    def one_pass(number: int, asked: _Wanted, deviations: float) -> Points:
+        kept = states[number]
         bands = (kept and kept.bands()) or asked.bands(sample, deviations)
         work = Work(problem, chosen, bands, sample.dense(bands, DENSE_SHARE), long)
         counted = run_pass(work, cut, workers, kept, progress)
@@ -140,7 +149,10 @@ def compare_all(
 
     found = _search(wanted, counts, one_pass)
     holding = Work(problem, chosen, (), 0, long)
-    resampled = _by_identity(found, counts, sample, holding, cut.units, resamples)
+    resampled = _by_identity(found, counts, sample, holding, cut.units, resamples, progress)
+    for kept in states:
+        if kept:
+            kept.path.unlink(missing_ok=True)
     rows = tuple(_row(far, found.rows[far], counts, resampled.intervals.get(far)) for far in wanted.fars)
     eer = _eer(found.eer, counts, resampled.intervals.get(EER))
     return StreamedRoc(rows, _curve(found.points, counts), eer, counts, _notes(found, counts, chosen, resampled.missing))
@@ -183,14 +195,20 @@ class _Found:
     passes: int
 
 
-def _search(wanted: _Wanted, counts: Counts, one_pass: Callable[[_Wanted, float], Points]) -> _Found:
-    """Passes until every threshold lay in its band: nearly always one, never more than three, since the last records every score."""
+def _states(path: Path, mark: str) -> list[State]:
+    """Of each pass that there may be: ``path``, then files beside it."""
+    check_writable(path.parent)
+    return [State(path if not number else beside(path, f".pass-{number + 1}"), mark) for number in range(MOST_PASSES)]
+
+
+def _search(wanted: _Wanted, counts: Counts, one_pass: Callable[[int, _Wanted, float], Points]) -> _Found:
+    """Passes until every threshold lay in its band: nearly always one, at most :data:`MOST_PASSES`: the last records every score."""
     found = _Found({}, None, Points(*(np.empty(0) for _ in range(4))), 0)
-    for deviations in (DEVIATIONS, 8 * DEVIATIONS, math.inf):
+    for number, deviations in enumerate((DEVIATIONS, 8 * DEVIATIONS, math.inf)):
         left = _Wanted(tuple(far for far in wanted.fars if far not in found.rows), wanted.roc and found.eer is None)
         if not left.fars and not left.roc:
             break
-        here = one_pass(left, deviations)
+        here = one_pass(number, left, deviations)
         rows = {far: at_far(here, far, counts.impostor) for far in left.fars}
         found.rows |= {far: row for far, row in rows.items() if row}
         if left.roc:
@@ -208,7 +226,15 @@ class _Resampled:
     missing: Mapping[Figure, str]
 
 
-def _by_identity(found: _Found, counts: Counts, sample: Pilot, work: Work, units: Sequence[Unit], resamples: int) -> _Resampled:
+def _by_identity(
+    found: _Found,
+    counts: Counts,
+    sample: Pilot,
+    work: Work,
+    units: Sequence[Unit],
+    resamples: int,
+    progress: Progress | None,
+) -> _Resampled:
     """Intervals of the figures whose resamples need few enough scores."""
     shares: dict[Figure, float] = {far: float(far) for far in found.rows} | ({EER: found.eer.rate} if found.eer else {})
     if not resamples:
@@ -222,7 +248,7 @@ def _by_identity(found: _Found, counts: Counts, sample: Pilot, work: Work, units
         return _Resampled({}, missing)
     fars = [figure for figure in held if isinstance(figure, Fraction)]
     level = _lowest(found, counts, sample, {figure: shares[figure] for figure in held})
-    resampled = zip([EER, *fars], identity_intervals(work, units, level, fars, resamples), strict=True)
+    resampled = zip([EER, *fars], identity_intervals(work, units, level, fars, resamples, progress), strict=True)
     intervals = {figure: interval for figure, interval in resampled if interval and figure in held}
     return _Resampled(
         intervals, missing | dict.fromkeys(set(held) - intervals.keys(), "too many resamples of people leave it open")

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -26,12 +26,9 @@ from orthodrome.evaluation.streaming.counting import Work, count_tile
 from orthodrome.evaluation.streaming.sharing import in_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Side
 from orthodrome.evaluation.streaming.tallies import Band, Tally
-from orthodrome.evaluation.streaming.tiles import TILE_COLUMNS, Cut, Plan, Unit, cuts_of, room_for
+from orthodrome.evaluation.streaming.tiles import TILE_COLUMNS, Cut, Plan, Progress, Unit, comparisons, cuts_of, room_for
 from orthodrome.files import write_file
 from orthodrome.types import InputError
-
-Progress = Callable[[int, int], None]
-"""Comparisons done, and all."""
 
 JOB = 2**32
 """Comparisons of a job, the least that is saved or handed to a process: some ten or twenty seconds."""
@@ -56,7 +53,7 @@ class Counted:
 
 @dataclass(frozen=True)
 class State:
-    """Where a count is kept between runs, and the ``mark`` of what it counts (`mark_of`)."""
+    """Where a pass is kept between runs, also when it is finished, and the ``mark`` of what it counts (`mark_of`)."""
 
     path: Path
     mark: str
@@ -92,7 +89,7 @@ def run_pass(work: Work, cut: Plan, workers: int = 1, state: State | None = None
     found = Counted(Tally(work.bands), Tally(work.bands), np.zeros(len(cut.units), dtype=bool))
     if state and (kept := state.read()):
         _resume(kept, found)
-    sizes = np.array([_size(unit) for unit in cut.units], dtype=np.int64)
+    sizes = np.array([*map(comparisons, cut.units)], dtype=np.int64)
     saved = time.monotonic()
     report = progress or (lambda done, total: None)
     report(int(sizes[found.done].sum()), int(sizes.sum()))
@@ -108,12 +105,8 @@ def run_pass(work: Work, cut: Plan, workers: int = 1, state: State | None = None
             _save(state, found)
         raise
     if state:
-        state.path.unlink(missing_ok=True)
+        _save(state, found)
     return found
-
-
-def _size(unit: Unit) -> int:
-    return (unit[0].stop - unit[0].start) * (unit[1].stop - unit[1].start)
 
 
 def _jobs(cut: Plan, done: np.ndarray, sizes: np.ndarray, workers: int) -> list[list[int]]:

@@ -6,17 +6,19 @@ person a meet n_b·w_b of person b. They stand in the ranking as one comparison 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 
 import numpy as np
 
 from orthodrome.evaluation.intervals import pair_weights, percentiles, resampled_people
 from orthodrome.evaluation.roc import roc_statistics
 from orthodrome.evaluation.streaming.counting import Work, canonical, genuine_positions, impostors_at, peaks
+from orthodrome.evaluation.streaming.sharing import in_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Lookup
-from orthodrome.evaluation.streaming.tiles import Unit, tiles_of
+from orthodrome.evaluation.streaming.tiles import Cut, Progress, Tile, Unit, comparisons, cuts_of, room_for
 from orthodrome.types import Interval
 
 BELOW = np.float32(-3)
@@ -47,14 +49,19 @@ class People:
 
 
 def identity_intervals(
-    work: Work, units: Sequence[Unit], level: float, fars: Sequence[Fraction], resamples: int
+    work: Work,
+    units: Sequence[Unit],
+    level: float,
+    fars: Sequence[Fraction],
+    resamples: int,
+    progress: Progress | None = None,
 ) -> list[Interval | None]:
     """Percentile intervals of the EER, and of TAR at each of ``fars``; None where more than :data:`MOST_OPEN` of all leave it open.
 
     ``level``: the lowest score of impostors to hold. A resample whose threshold lies below it leaves its figure open.
     """
     people = people_of(work.problem)
-    held = hold(work, units, level, people)
+    held = hold(work, units, level, people, progress)
     order, statistics = roc_statistics(np.append(held.scores, BELOW), np.append(held.same, False), fars)
     pairs, genuines = held.people[order[:-1]], int(held.same.sum())  # genuines, then impostors, and those not held at the end
     others = _excluded_impostors(work.problem, people)
@@ -84,20 +91,41 @@ def _interval(values: np.ndarray, name: str) -> Interval | None:
     return percentiles(np.where(np.isinf(values), np.nan, values), name)
 
 
-def hold(work: Work, units: Sequence[Unit], level: float, people: People) -> Held:
+def hold(work: Work, units: Sequence[Unit], level: float, people: People, progress: Progress | None = None) -> Held:
     """One pass over all comparisons, keeping what reaches ``level`` and all genuines."""
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [
-        (np.empty(0, np.float32), np.empty(0, bool), np.empty((0, 2), np.int64))
-    ]
-    for tile in tiles_of(work.problem, work.screen, units):
-        lowest = work.screen.rounded(level - tile.error)
-        impostors = impostors_at(work.problem, tile, peaks(tile.scores, lowest)).positions
-        for same, (rows, columns) in ((True, genuine_positions(work.problem, tile)), (False, impostors)):
-            scores = canonical(work, tile, (rows, columns))
-            kept = slice(None) if same else scores >= level
-            codes = np.stack([people.probes[tile.rows][rows], people.gallery[tile.columns][columns]], axis=1)
-            parts.append((scores[kept], np.full(len(scores[kept]), same), codes[kept]))
-    return Held(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def kept(cuts: Iterator[tuple[int, Cut]]) -> list[tuple[int, Held]]:
+        room = room_for(work.screen)
+        return [(number, _held_of(work, cut.scored(room), level, people)) for number, cut in cuts]
+
+    cuts = enumerate(_told(cuts_of(work.problem, work.screen, units), units, progress))
+    parts = sorted(chain(*in_threads(cuts, kept)), key=lambda part: part[0])  # in one order, whichever thread had which
+    columns = zip(*((part.scores, part.same, part.people) for _, part in parts), strict=True)
+    return Held(*map(np.concatenate, columns))
+
+
+def _held_of(work: Work, tile: Tile, level: float, people: People) -> Held:
+    lowest = work.screen.rounded(level - tile.error)
+    impostors = impostors_at(work.problem, tile, peaks(tile.scores, lowest)).positions
+    parts = []
+    for same, (rows, columns) in ((True, genuine_positions(work.problem, tile)), (False, impostors)):
+        scores = canonical(work, tile, (rows, columns))
+        kept = slice(None) if same else scores >= level
+        codes = np.stack([people.probes[tile.rows][rows], people.gallery[tile.columns][columns]], axis=1)
+        parts.append((scores[kept], np.full(len(scores[kept]), same), codes[kept]))
+    return Held(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _told(cuts: Iterator[Cut], units: Sequence[Unit], progress: Progress | None) -> Iterator[Cut]:
+    """The same, telling the ``progress`` of what was asked for."""
+    done, total = 0, sum(map(comparisons, units))
+    for cut in cuts:
+        if progress:
+            progress(done, total)
+        yield cut
+        done += comparisons((cut.rows, cut.columns))
+    if progress:
+        progress(total, total)
 
 
 def people_of(problem: Comparison) -> People:

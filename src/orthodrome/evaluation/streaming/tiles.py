@@ -6,7 +6,7 @@ gallery; a unit is cut into tiles of a few megabytes. What a tile is counted for
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -26,6 +26,9 @@ PANEL_BYTES = 256 * 2**20
 Unit = tuple[slice, slice]
 """Rows of the probes and of the gallery."""
 
+Progress = Callable[[int, int], None]
+"""Comparisons done, and all."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -43,6 +46,11 @@ def plan(problem: Comparison) -> Plan:
         if not problem.within or beside.stop - 1 > above.start
     ]
     return Plan(tuple(units))
+
+
+def comparisons(unit: Unit) -> int:
+    """How many a unit, or a tile, is passed over."""
+    return (unit[0].stop - unit[0].start) * (unit[1].stop - unit[1].start)
 
 
 def tile_memory(dimension: int, probes: int, threads: int) -> int:
