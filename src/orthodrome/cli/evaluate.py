@@ -29,7 +29,10 @@ def evaluate(
     lists: Annotated[Path | None, typer.Option("--lists", "--pairs", help="List, or folder of lists, of the protocol.")] = None,
     flip: Annotated[str, typer.Option(help="Join image and mirror image: sum, concat or none.")] = "sum",
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the report; default: beside the model, evaluation-PROTOCOL.")
+        Path | None,
+        typer.Option(
+            help="Folder of the report; default: evaluation-PROTOCOL in a folder, evaluation-PROTOCOL-NAME beside a file."
+        ),
     ] = None,
     ids: Annotated[Path | None, typer.Option(help="For embeddings: text file with the id of each row.")] = None,
     labels: Annotated[Path | None, typer.Option(help="For embeddings: text file with the label of each row.")] = None,
@@ -65,9 +68,9 @@ def evaluate(
     embeddings = _embeddings(model, images, flip, ids, labels, preprocessing)
     result = evaluate_embeddings(embeddings, where)
     result = audited(result, embeddings, train_set) if train_set else result
-    beside = model if model.is_dir() else model.parent
+    beside = model / f"evaluation-{protocol}" if model.is_dir() else model.parent / f"evaluation-{protocol}-{model.stem}"
     shown = {key: image for key, image in images.items() if isinstance(image, bytes | Path)}
-    written = write_report(result.to_report(), out or beside / f"evaluation-{protocol}", shown)
+    written = write_report(result.to_report(), out or beside, shown)
     show(result.summary())
     if written.notice:
         print(written.notice, file=sys.stderr)
