@@ -197,6 +197,12 @@ def _rotated_exif() -> Image.Exif:
         (["evaluate"], "MODEL|EMBEDDINGS is missing"),
         (["evaluate", "x.onnx", "--data", "FACES", "--pairs", "PAIRS"], "--preprocessing is missing"),
         (["evaluate", "FACES", "--data", "FACES", "--pairs", "PAIRS", "--set", "convention"], "--set takes key=value"),
+        (["evaluate", "FACES", "--data", "FACES", "--pairs", "PAIRS", "--protocol", "pairs", "--set", "a=b"], "no option 'a'"),
+        (
+            ["evaluate", "FACES", "--data", "FACES", "--pairs", "PAIRS", "--protocol", "pairs", "--train-set", "OUT"],
+            "training people",
+        ),
+        (["evaluate", "FACES", "--data", "FACES", "--pairs", "PAIRS", "--protocol", "pairs", "--out", "PAIRS"], "is no folder"),
         (["evaluate", "FACES", "--protocol", "ijbc", "--data", "FACES"], "ijbc_face_tid_mid.txt"),
         (["embed", "FACES", "x.jpg", "-o", "x.txt"], ".npz"),
         (["losses", "arcfase"], "'arcface'"),

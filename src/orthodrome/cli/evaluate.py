@@ -55,8 +55,9 @@ def evaluate(
     from orthodrome.cli.output import show
     from orthodrome.cli.protocols import protocol_table
     from orthodrome.evaluation import write_report
+    from orthodrome.files import check_writable
     from orthodrome.pipeline import evaluate_embeddings
-    from orthodrome.pipeline.audit import audited
+    from orthodrome.pipeline.audit import audited, training_set
     from orthodrome.types import InputError
 
     if show_list:
@@ -64,11 +65,13 @@ def evaluate(
         return
     if model is None:
         raise InputError("MODEL|EMBEDDINGS is missing: what is to be measured; --list shows the protocols")
+    beside = model / f"evaluation-{protocol}" if model.is_dir() else model.parent / f"evaluation-{protocol}-{model.stem}"
+    check_writable(out or beside)
     where, images = _protocol(model, protocol, data, lists, settings or [])
+    training = training_set(train_set) if train_set else None
     embeddings = _embeddings(model, images, flip, ids, labels, preprocessing)
     result = evaluate_embeddings(embeddings, where)
-    result = audited(result, embeddings, train_set) if train_set else result
-    beside = model / f"evaluation-{protocol}" if model.is_dir() else model.parent / f"evaluation-{protocol}-{model.stem}"
+    result = audited(result, embeddings, training) if training is not None else result
     shown = {key: image for key, image in images.items() if isinstance(image, bytes | Path)}
     written = write_report(result.to_report(), out or beside, shown)
     show(result.summary())
