@@ -48,6 +48,17 @@ def test_one_set(run_cli: Run, faces: EmbeddingSet, tmp_path: Path) -> None:
     assert (tmp_path / "report" / "roc.png").exists()
 
 
+@pytest.mark.parametrize(("rows", "fars"), [(40, []), (120, [1e-3])])
+def test_the_roc_needs_no_far(run_cli: Run, faces: EmbeddingSet, rows: int, fars: list[float], tmp_path: Path) -> None:
+    """Without --far those count that the impostors resolve: of 40 images none."""
+    save_embeddings(EmbeddingSet(faces.vectors[:rows], faces.labels[:rows], faces.ids[:rows]), tmp_path / "faces.npz")
+    code, out, err = run_cli("compare-all", tmp_path / "faces.npz", "--roc", "--resamples", "0", "--out", tmp_path / "report")
+    assert code == 0, err
+    assert "EER" in out
+    metrics = json.loads((tmp_path / "report" / "report.json").read_text())["metrics"]
+    assert [row["far"] for row in metrics["tar_at_far"]] == fars
+
+
 def test_two_mapped_sides_with_names_and_groups(run_cli: Run, faces: EmbeddingSet, tmp_path: Path) -> None:
     for name, rows in (("probes", slice(0, 120, 2)), ("gallery", slice(1, 120, 2))):
         np.save(tmp_path / f"{name}.npy", faces.vectors[rows])
