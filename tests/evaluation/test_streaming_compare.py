@@ -62,7 +62,7 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles of 64 × 96 and panels of 128 probes, so that small sets have many, with ragged ends."""
     monkeypatch.setattr(tiles, "TILE_ROWS", 64)
     monkeypatch.setattr(tiles, "TILE_COLUMNS", 96)
-    monkeypatch.setattr(tiles, "PANEL_BYTES", 128 * 8 * 16)
+    monkeypatch.setattr(tiles, "_panel_rows", lambda dimension: 128)
 
 
 @pytest.mark.parametrize("screen", ["fp32", "bf16", "auto"])
@@ -443,9 +443,15 @@ def test_all_scores_equal() -> None:
     assert found.eer.rate == 0.5
 
 
-def test_memory_is_stated_and_bounded() -> None:
-    assert streaming_memory(512, 10**9) < 2**30
-    assert streaming_memory(512, 274_000) < 2**30
+@pytest.mark.parametrize("dimension", [128, 512, 700, 1024, 2048, 4096])
+@pytest.mark.parametrize("threads", [1, 8, 12, 64])
+def test_memory_is_stated_and_bounded(dimension: int, threads: int) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        assert streaming_memory(dimension, 274_000) <= streaming_memory(dimension, 10**9) < 2**30
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_threshold_is_the_next_number_above_the_first_rejected_impostor() -> None:

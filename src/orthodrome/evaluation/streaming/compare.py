@@ -19,13 +19,13 @@ from orthodrome.evaluation.streaming.choice import choose_screen
 from orthodrome.evaluation.streaming.counting import Work
 from orthodrome.evaluation.streaming.exact import Crossing, Operating, Points, at_equal_errors, at_far, points, together
 from orthodrome.evaluation.streaming.passes import Progress, State, mark_of, run_pass
-from orthodrome.evaluation.streaming.pilot import DEVIATIONS, PILOT_BYTES, Pilot, pilot
+from orthodrome.evaluation.streaming.pilot import DEVIATIONS, Pilot, pilot
 from orthodrome.evaluation.streaming.resampling import identity_intervals, people_of
 from orthodrome.evaluation.streaming.screens import Screen
 from orthodrome.evaluation.streaming.sharing import tile_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Counts, comparison, count, side
 from orthodrome.evaluation.streaming.tallies import Band, disjoint
-from orthodrome.evaluation.streaming.tiles import Unit, check_vectors, plan, tile_memory
+from orthodrome.evaluation.streaming.tiles import Unit, check_vectors, most_memory, plan
 from orthodrome.files import beside, check_writable
 from orthodrome.types import InputError, Interval, PathLike, Report
 
@@ -100,8 +100,8 @@ def compare_all(
 
     Scores are never stored: tiles of products are screened in float32 or bfloat16, and what lies so near a threshold that rounding could
     decide is scored canonically, so that every count is that of brute force on canonical scores (`pair_scores`), whatever the screen,
-    the tiles, the processes or the BLAS. Memory beside the embeddings stays below a gigabyte whatever P and G (`streaming_memory`);
-    memory-mapped arrays are read in panels.
+    the tiles, the processes or the BLAS. Memory beside the embeddings stays below a gigabyte whatever P and G, for D ≤ 4096
+    (`streaming_memory`); memory-mapped arrays are read in panels.
 
     Args:
         probes: embeddings, in memory or memory-mapped.
@@ -164,7 +164,7 @@ def streaming_memory(dimension: int, probes: int) -> int:
     Panels, a tile in each thread and the pilot's sample; scores recorded one by one come on top, at 12 bytes for each distinct float32
     number.
     """
-    return tile_memory(dimension, probes, tile_threads()) + PILOT_BYTES
+    return most_memory(dimension, probes, tile_threads(dimension))
 
 
 # ----------------------------------------------------------------------------------------------------------- the search

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from orthodrome.evaluation.streaming.counting import Work, count_tile
-from orthodrome.evaluation.streaming.sharing import in_threads
+from orthodrome.evaluation.streaming.sharing import in_threads, tile_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Side
 from orthodrome.evaluation.streaming.tallies import Band, Tally
 from orthodrome.evaluation.streaming.tiles import TILE_COLUMNS, Cut, Plan, Progress, Unit, comparisons, cuts_of, room_for
@@ -155,7 +155,9 @@ def _count(work: Work, units: Sequence[Unit]) -> tuple[Tally, Tally]:
             count_tile(work, cut.scored(room), genuine, impostor)
         return genuine, impostor
 
-    (genuine, impostor), *others = in_threads(cuts_of(work.problem, work.screen, units), count)
+    (genuine, impostor), *others = in_threads(
+        cuts_of(work.problem, work.screen, units, torch.get_num_threads()), count, tile_threads(work.problem.dimension)
+    )
     for other in others:
         genuine, impostor = genuine + other[0], impostor + other[1]
     return genuine, impostor

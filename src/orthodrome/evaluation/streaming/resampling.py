@@ -12,11 +12,12 @@ from fractions import Fraction
 from itertools import chain
 
 import numpy as np
+import torch
 
 from orthodrome.evaluation.intervals import pair_weights, percentiles, resampled_people
 from orthodrome.evaluation.roc import roc_statistics
 from orthodrome.evaluation.streaming.counting import Work, canonical, genuine_positions, impostors_at, peaks
-from orthodrome.evaluation.streaming.sharing import in_threads
+from orthodrome.evaluation.streaming.sharing import in_threads, tile_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Lookup
 from orthodrome.evaluation.streaming.tiles import Cut, Progress, Tile, Unit, comparisons, cuts_of, room_for
 from orthodrome.types import Interval
@@ -98,8 +99,10 @@ def hold(work: Work, units: Sequence[Unit], level: float, people: People, progre
         room = room_for(work.screen)
         return [(number, _held_of(work, cut.scored(room), level, people)) for number, cut in cuts]
 
-    cuts = enumerate(_told(cuts_of(work.problem, work.screen, units), units, progress))
-    parts = sorted(chain(*in_threads(cuts, kept)), key=lambda part: part[0])  # in one order, whichever thread had which
+    cuts = enumerate(_told(cuts_of(work.problem, work.screen, units, torch.get_num_threads()), units, progress))
+    parts = sorted(
+        chain(*in_threads(cuts, kept, tile_threads(work.problem.dimension))), key=lambda part: part[0]
+    )  # in one order, whichever thread had which
     columns = zip(*((part.scores, part.same, part.people) for _, part in parts), strict=True)
     return Held(*map(np.concatenate, columns))
 
