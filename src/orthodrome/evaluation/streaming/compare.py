@@ -248,7 +248,8 @@ def _by_identity(
         return _Resampled({}, missing)
     fars = [figure for figure in held if isinstance(figure, Fraction)]
     level = _lowest(found, counts, sample, {figure: shares[figure] for figure in held})
-    resampled = zip([EER, *fars], identity_intervals(work, units, level, fars, resamples, progress), strict=True)
+    order: list[Figure] = [EER, *fars]
+    resampled = zip(order, identity_intervals(work, units, level, fars, resamples, progress), strict=True)
     intervals = {figure: interval for figure, interval in resampled if interval and figure in held}
     return _Resampled(
         intervals, missing | dict.fromkeys(set(held) - intervals.keys(), "too many resamples of people leave it open")
@@ -319,7 +320,7 @@ def _notes(found: _Found, counts: Counts, screen: Screen, missing: Mapping[Figur
     ]
     if counts.excluded:
         lines.append(f"{counts.excluded:,} comparisons within one group were left out.")
-    figures = [*found.rows, *([EER] if found.eer else [])]
+    figures: list[Figure] = [*found.rows, *([EER] if found.eer else [])]
     for why in dict.fromkeys(missing.values()):
         named = [
             figure if isinstance(figure, str) else f"FAR {float(figure):g}" for figure in figures if missing.get(figure) == why
