@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -48,6 +51,49 @@ def test_without_a_compiler_it_says_so_once_and_goes_on(monkeypatch: pytest.Monk
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         torch.testing.assert_close(twice(torch.ones(4), 3)["twice"], 3 * torch.ones(4))
+
+
+def test_nothing_compiled_runs_while_another_thread_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch traces for the whole process, and its programs raise an error meanwhile."""
+    monkeypatch.setattr(fuse, "SMALLEST", 0)
+    tracing, met = threading.Event(), []
+
+    def compiled(function: fuse.Function, leaves: list[torch.Tensor], structure: object) -> fuse.Function:
+        met.append(tracing.is_set())
+        tracing.set()
+        time.sleep(0.02)
+        tracing.clear()
+
+        def program(x: torch.Tensor) -> torch.Tensor:
+            met.append(tracing.is_set())
+            time.sleep(0.001)
+            met.append(tracing.is_set())
+            return function(x)
+
+        return program
+
+    monkeypatch.setattr(fuse, "_compile", compiled)
+    twice = fuse.fused(lambda x: 2 * x)
+    twice(torch.ones(1))
+    with ThreadPoolExecutor(6) as threads:
+        results = list(threads.map(lambda number: twice(torch.ones(1 + (number % 60 == 0) * number // 60)), range(240)))
+    assert all(bool((result == 2).all()) for result in results)
+    assert len(met) == 4 + 2 * 241
+    assert not any(met)
+
+
+def test_another_number_of_threads_is_compiled_for_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuse, "SMALLEST", 0)
+    numbers: list[int] = []
+    monkeypatch.setattr(fuse, "_compile", lambda function, *rest: numbers.append(torch.get_num_threads()) or function)
+    twice, before = fuse.fused(lambda x: 2 * x), torch.get_num_threads()
+    try:
+        for number in (1, 2, 1, 2):
+            torch.set_num_threads(number)
+            twice(torch.ones(3))
+    finally:
+        torch.set_num_threads(before)
+    assert numbers == [1, 2]
 
 
 @needs_compiler

@@ -81,6 +81,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_let_go)
 
 
+def check_writable(folder: Path) -> None:
+    """Before hours of work whose result goes there: raises InputError where ``folder`` cannot be written, or made."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        what = "cannot be written to" if there.is_dir() else "is no folder"
+        raise InputError(f"cannot write {folder}: {there} {what}; name another")
+
+
 def write_file(path: Path, content: Content, *, sync: bool = True) -> Path:
     """Write one file; see `write_together`."""
     return write_together(path.parent, {path.name: content}, sync=sync)[0]

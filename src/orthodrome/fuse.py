@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,7 +26,41 @@ LARGEST_VARIETY = 16
 """Different shapes compiled for one function; what comes after runs as it is."""
 
 _unavailable: list[str] = []
-_compiling = threading.RLock()  # torch compiles in one thread at a time
+
+
+class _Turns:
+    """Any number of threads run compiled programs, or one compiles: torch traces for the whole process, and programs refuse to run then."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._running = 0
+        self._to_compile = 0
+
+    @contextmanager
+    def run(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._to_compile)
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def compile(self) -> Iterator[None]:
+        with self._changed:
+            self._to_compile += 1
+            try:
+                self._changed.wait_for(lambda: not self._running)
+                yield
+            finally:
+                self._to_compile -= 1
+                self._changed.notify_all()
+
+
+_turns = _Turns()
 
 
 def fused(function: Function) -> Function:
@@ -40,11 +75,15 @@ def fused(function: Function) -> Function:
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         if _unavailable or max(tensor.numel() for tensor in tensors) < SMALLEST:
             return function(*arguments)
-        key = (structure, *(_description(leaf) for leaf in leaves))
-        with _compiling:
-            if key not in programs and len(programs) < LARGEST_VARIETY:
-                programs[key] = _compile(function, leaves, structure)
-        return programs[key](*tensors) if key in programs else function(*arguments)
+        key = (structure, *_compiled_for(), *(_description(leaf) for leaf in leaves))
+        if key not in programs and len(programs) < LARGEST_VARIETY:
+            with _turns.compile():
+                if key not in programs and not _unavailable:
+                    programs[key] = _compile(function, leaves, structure)
+        if key not in programs:
+            return function(*arguments)
+        with _turns.run():
+            return programs[key](*tensors)
 
     return run
 
@@ -52,6 +91,11 @@ def fused(function: Function) -> Function:
 def reason_of(error: Exception) -> str:
     """The first line of what torch.compile says where it fails."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _compiled_for() -> tuple[Any, ...]:
+    """What torch compiles a program anew for, wherever it is run then."""
+    return torch.get_num_threads(), torch.is_grad_enabled()
 
 
 def _description(leaf: Any) -> Any:

@@ -199,6 +199,12 @@ def _rotated_exif() -> Image.Exif:
         (["evaluate"], "MODEL|EMBEDDINGS is missing"),
         (["evaluate", "x.onnx", "--data", "FACES", "--pairs", "PAIRS"], "--preprocessing is missing"),
         (["evaluate", "FACES", "--data", "FACES", "--pairs", "PAIRS", "--set", "convention"], "--set takes key=value"),
+        (["evaluate", "FACES", "--data", "FACES", "--pairs", "PAIRS", "--protocol", "pairs", "--set", "a=b"], "no option 'a'"),
+        (
+            ["evaluate", "FACES", "--data", "FACES", "--pairs", "PAIRS", "--protocol", "pairs", "--train-set", "OUT"],
+            "training people",
+        ),
+        (["evaluate", "FACES", "--data", "FACES", "--pairs", "PAIRS", "--protocol", "pairs", "--out", "PAIRS"], "is no folder"),
         (["evaluate", "FACES", "--protocol", "ijbc", "--data", "FACES"], "ijbc_face_tid_mid.txt"),
         (["embed", "FACES", "x.jpg", "-o", "x.txt"], ".npz"),
         (["losses", "arcfase"], "'arcface'"),
@@ -252,5 +258,5 @@ def test_evaluate_embeddings_of_another_toolkit(run_cli: Run, small_faces: Path,
     assert code == 0, errors
     for text in ("accuracy", "convention insightface", "overlap           1 of 6 test people"):
         assert text in printed
-    report = json.loads((tmp_path / "evaluation-pairs" / "report.json").read_text())
+    report = json.loads((tmp_path / "evaluation-pairs-theirs" / "report.json").read_text())
     assert report["metrics"]["overlap"]["pairs"] == [{"train": "person 3", "test": "person_3"}]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from orthodrome.data import open_reader
 from orthodrome.evaluation import pair_scores, tar_at_far
-from orthodrome.pipeline import save_embeddings
+from orthodrome.pipeline import Model, create_model, save_embeddings
 from orthodrome.pipeline.matching import SideFiles, load_sides
-from orthodrome.types import EmbeddingSet, InputError
+from orthodrome.types import EmbeddingSet, InputError, Preprocessing
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -23,6 +25,11 @@ def faces(tmp_path: Path) -> EmbeddingSet:
     labels = np.repeat(np.arange(20), 6)
     vectors = (generator.normal(size=(20, 12))[labels] + generator.normal(size=(120, 12))).astype(np.float32)
     return EmbeddingSet(vectors, labels, tuple(map(str, range(120))))
+
+
+@pytest.fixture
+def tiny_model() -> Model:
+    return create_model("sfnet4", 8, Preprocessing((32, 32)), {"width": 0.125, "batch_norm": True})
 
 
 def test_one_set(run_cli: Run, faces: EmbeddingSet, tmp_path: Path) -> None:
@@ -39,6 +46,17 @@ def test_one_set(run_cli: Run, faces: EmbeddingSet, tmp_path: Path) -> None:
     assert metrics["tar_at_far"][0]["threshold"] == expected.threshold
     assert metrics["tar_at_far"][0]["accepted_genuine"] == expected.accepted_genuine
     assert (tmp_path / "report" / "roc.png").exists()
+
+
+@pytest.mark.parametrize(("rows", "fars"), [(40, []), (120, [1e-3])])
+def test_the_roc_needs_no_far(run_cli: Run, faces: EmbeddingSet, rows: int, fars: list[float], tmp_path: Path) -> None:
+    """Without --far those count that the impostors resolve: of 40 images none."""
+    save_embeddings(EmbeddingSet(faces.vectors[:rows], faces.labels[:rows], faces.ids[:rows]), tmp_path / "faces.npz")
+    code, out, err = run_cli("compare-all", tmp_path / "faces.npz", "--roc", "--resamples", "0", "--out", tmp_path / "report")
+    assert code == 0, err
+    assert "EER" in out
+    metrics = json.loads((tmp_path / "report" / "report.json").read_text())["metrics"]
+    assert [row["far"] for row in metrics["tar_at_far"]] == fars
 
 
 def test_two_mapped_sides_with_names_and_groups(run_cli: Run, faces: EmbeddingSet, tmp_path: Path) -> None:
@@ -73,6 +91,28 @@ def test_names_mean_the_same_on_both_sides(faces: EmbeddingSet, tmp_path: Path) 
     assert second.labels[0] not in first.labels
 
 
+def test_stored_labels_are_matched_by_name(small_faces: Path, tiny_model: Model, tmp_path: Path) -> None:
+    """Each set numbers its people from 0."""
+    for name, folders in (("probes", (0, 1)), ("gallery", (1, 2))):
+        for person in folders:
+            shutil.copytree(small_faces / f"person_{person}", tmp_path / name / f"person_{person}")
+        save_embeddings(tiny_model.embed(open_reader(tmp_path / name), workers=0), tmp_path / f"{name}.npz")
+    (tmp_path / "gallery.txt").write_text("person_1\n" * 6 + "-1\n" * 6)
+    probes = SideFiles(tmp_path / "probes.npz")
+    for labels in (None, tmp_path / "gallery.txt"):
+        first, second = load_sides([probes, SideFiles(tmp_path / "gallery.npz", labels)])
+        assert set(first.labels[6:]) == set(second.labels[:6])
+        assert not set(first.labels[:6]) & set(second.labels)
+
+
+def test_labels_without_names_are_not_matched(faces: EmbeddingSet, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_embeddings(faces, tmp_path / f"{name}.npz")
+    with pytest.raises(InputError, match=r"a\.npz: its labels are numbers without names, .* --gallery-labels"):
+        load_sides([SideFiles(tmp_path / "a.npz"), SideFiles(tmp_path / "b.npz")])
+    np.testing.assert_array_equal(load_sides([SideFiles(tmp_path / "a.npz")])[0].labels, faces.labels)
+
+
 def test_bad_sides(faces: EmbeddingSet, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", faces.vectors[:3])
     save_embeddings(faces, tmp_path / "b.npz")
@@ -81,12 +121,22 @@ def test_bad_sides(faces: EmbeddingSet, tmp_path: Path) -> None:
     (tmp_path / "broken.npy").write_bytes(b"no array")
     with pytest.raises(InputError, match="no labels in it"):
         load_sides([SideFiles(tmp_path / "a.npy")])
-    with pytest.raises(InputError, match="for both sides or for neither"):
+    with pytest.raises(InputError, match=r"b\.npz: its labels are numbers without names"):
         load_sides([SideFiles(tmp_path / "a.npy", tmp_path / "a.txt"), SideFiles(tmp_path / "b.npz")])
+    with pytest.raises(InputError, match="for both sides or for neither"):
+        load_sides([SideFiles(tmp_path / "a.npy", *[tmp_path / "a.txt"] * 2), SideFiles(tmp_path / "a.npy", tmp_path / "a.txt")])
     with pytest.raises(InputError, match="expected 3 lines"):
         load_sides([SideFiles(tmp_path / "a.npy", tmp_path / "short.txt")])
     with pytest.raises(InputError, match="cannot be read as an array"):
         load_sides([SideFiles(tmp_path / "broken.npy", tmp_path / "a.txt")])
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_count(run_cli: Run, faces: EmbeddingSet, tmp_path: Path) -> None:
+    save_embeddings(faces, tmp_path / "faces.npz")
+    code, _, err = run_cli("compare-all", tmp_path / "faces.npz", "--out", tmp_path / "faces.npz" / "report")
+    assert code == 1
+    assert "faces.npz is no folder; name another" in err
+    assert "comparisons" not in err
 
 
 def test_a_far_that_is_none_is_one_line(run_cli: Run, faces: EmbeddingSet, tmp_path: Path) -> None:

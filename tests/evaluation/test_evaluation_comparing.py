@@ -185,6 +185,15 @@ def test_runs_are_read_back_as_they_were_written(runs: tuple[Path, Path]) -> Non
             np.testing.assert_array_equal(report.series[name], array)
 
 
+def test_a_new_report_has_nothing_of_the_one_before(runs: tuple[Path, Path]) -> None:
+    folder, report = runs[0] / "evaluation-lfw", evaluated(0.1).to_report()
+    (folder / "mine.txt").write_text("stays")
+    (folder / "roc.png").write_bytes(b"of a report with pictures")
+    write_report(replace(report, series={}), folder)
+    assert read_report(folder).series == {}
+    assert {file.name for file in folder.iterdir()} == {"report.json", "report.html", "mine.txt"}
+
+
 def test_the_command_prints_and_writes_the_comparison(runs: tuple[Path, Path], tmp_path: Path, run_cli: Callable) -> None:
     code, printed, _ = run_cli("compare-runs", *runs, "--out", tmp_path / "page")
     assert code == 0

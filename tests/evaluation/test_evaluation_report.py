@@ -160,6 +160,8 @@ def test_wording() -> None:
     assert rounded_up(0.41201) == "0.4121"
     assert rounded_up(0.5) == "0.5000"
     assert rounded_up(-0.12349) == "-0.1234"
+    assert rounded_up(0.3) == "0.3000"
+    assert rounded_up(float(np.nextafter(0.3, 1))) == "0.3001"  # 0.3000 would accept impostors that score 0.3
     assert (one_in(0.001), one_in(0)) == ("1 in 1,000", "none")
 
 

@@ -161,6 +161,15 @@ def test_errors() -> None:
         verification(scores, same, folds, people)
 
 
+def test_perfect_separation_claims_no_certainty() -> None:
+    """Every resample of people is 100 % right; Wilson's interval says what so few pairs can show."""
+    same = np.arange(80) < 40
+    people = np.array([[i, i] if i < 40 else [i % 40, (i + 1) % 40] for i in range(80)])
+    report = verification(np.where(same, 0.9, 0.1) + 1e-3 * np.arange(80) / 80, same, np.tile(np.arange(4), 20), people)
+    assert (report.accuracy, report.by_identity) == (1.0, None)
+    assert "by identity" not in report.to_report().metrics["accuracy"]["text"]
+
+
 def labelled_set(people: int = 10, images: int = 6) -> EmbeddingSet:
     random, labels = np.random.default_rng(0), np.repeat(np.arange(people), images)
     vectors = random.normal(size=(people, 16))[labels] + 0.8 * random.normal(size=(len(labels), 16))

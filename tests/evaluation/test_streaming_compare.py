@@ -23,6 +23,8 @@ from orthodrome.evaluation import canonical_scores, compare_all, equal_error_rat
 from orthodrome.evaluation.scores import score_block, unit_vectors
 from orthodrome.evaluation.streaming import compare, passes, pilot, tiles
 from orthodrome.evaluation.streaming.screens import BFLOAT16, FLOAT32, bound, holds
+from orthodrome.evaluation.streaming.sides import side
+from orthodrome.evaluation.streaming.tallies import Tally
 from orthodrome.types import InputError
 
 FARS = (1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0)
@@ -60,7 +62,7 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles of 64 × 96 and panels of 128 probes, so that small sets have many, with ragged ends."""
     monkeypatch.setattr(tiles, "TILE_ROWS", 64)
     monkeypatch.setattr(tiles, "TILE_COLUMNS", 96)
-    monkeypatch.setattr(tiles, "PANEL_BYTES", 128 * 8 * 16)
+    monkeypatch.setattr(tiles, "_panel_rows", lambda dimension: 128)
 
 
 @pytest.mark.parametrize("screen", ["fp32", "bf16", "auto"])
@@ -147,12 +149,28 @@ def test_threads_do_not_matter(long: bool, small_tiles: None, monkeypatch: pytes
 
 def test_processes_do_not_matter(small_tiles: None, tmp_path: Path) -> None:
     vectors, labels = people(5, 400, 16, 40)
-    mapped = np.lib.format.open_memmap(tmp_path / "vectors.npy", "w+", np.float32, vectors.shape)
-    mapped[:] = vectors
+    np.save(tmp_path / "vectors.npy", vectors)
+    mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
     one = counted(vectors, labels, fars=FARS, roc=True)
     two = counted(mapped, labels, fars=FARS, roc=True, workers=2)
     assert one.rows == two.rows
     assert one.eer == two.eer
+
+
+@pytest.mark.parametrize("how", ["mapped", "in Fortran's order", "edited in memory", "a view", "in memory"])
+def test_other_processes_read_the_same_embeddings(how: str, tmp_path: Path) -> None:
+    vectors, labels = people(5, 300, 16, 40)
+    np.save(tmp_path / "vectors.npy", np.asfortranarray(vectors) if how == "in Fortran's order" else vectors)
+    given = np.load(tmp_path / "vectors.npy", mmap_mode="c" if how == "edited in memory" else "r")
+    if how == "edited in memory":
+        given[7] = 3.0
+    if how == "a view":
+        given = given[::-1]
+    if how == "in memory":
+        given = vectors
+    mapped = passes._as_file(side(given, labels, None, "probe"), tmp_path / "copy").vectors.open()  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(mapped, given)
+    assert (tmp_path / "copy").exists() == (how != "mapped")
 
 
 def test_groups_are_left_out(small_tiles: None) -> None:
@@ -270,6 +288,103 @@ def test_a_killed_count_goes_on(how: signal.Signals, tmp_path: Path, monkeypatch
     assert not state.exists()
 
 
+ENDLESS = """
+import signal, sys, time
+import numpy as np
+from orthodrome.evaluation import compare_all
+from orthodrome.evaluation.streaming import passes, tiles
+count = passes._count_there
+def endless(units):
+    time.sleep(0 if units[0][1].start == 0 else 60)
+    return count(units)
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    passes._count_there, tiles.TILE_COLUMNS, passes.JOB = endless, 64, 1
+    data = np.load(sys.argv[1])
+    def progress(done, total):
+        print(done, flush=True)
+    compare_all(data["vectors"], data["labels"], fars=(1e-2,), resamples=0, workers=2, state=sys.argv[2], progress=progress)
+"""
+
+
+def test_an_interrupted_count_of_several_processes_ends_at_once_and_keeps_what_they_found(tmp_path: Path) -> None:
+    vectors, labels = people(16, 300, 16, 30)
+    np.savez(tmp_path / "set.npz", vectors=vectors, labels=labels)
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / "endless.py"), str(tmp_path / "set.npz"), str(tmp_path / "state.npz")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True,
+    )
+    assert process.stdout is not None
+    assert any(int(line) > 0 for line in process.stdout)
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=30)  # and the processes that inherited its output with it
+    assert process.stdout.read() == ""
+    with np.load(tmp_path / "state.npz") as state:
+        assert state["done"].tolist() == [True, *[False] * 4]
+
+
+def test_a_count_interrupted_while_it_is_merged_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_tiles: None
+) -> None:
+    monkeypatch.setattr(passes, "JOB", 1)
+    vectors, labels = people(16, 300, 16, 30)
+    state, calls, add = tmp_path / "state.npz", [], Tally.__add__
+
+    def interrupted(self: Tally, other: Tally) -> Tally:
+        calls.append(other)
+        if len(calls) == 6:  # the impostors of the third job
+            raise KeyboardInterrupt
+        return add(self, other)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tally, "__add__", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            counted(vectors, labels, fars=(1e-2,), roc=True, state=state)
+    found = counted(vectors, labels, fars=(1e-2,), roc=True, state=state)
+    whole = counted(vectors, labels, fars=(1e-2,), roc=True)
+    assert (found.rows, found.eer) == (whole.rows, whole.eer)
+
+
+@pytest.mark.parametrize("stopped_in", [2, 4])
+def test_a_count_stopped_in_any_pass_goes_on(
+    stopped_in: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_tiles: None
+) -> None:
+    """The second pass for bands that missed, and the pass for intervals by identity: what was counted before is kept."""
+    monkeypatch.setattr(passes, "JOB", 1)
+    monkeypatch.setattr(compare, "DEVIATIONS", 0.0)
+    monkeypatch.setattr(pilot, "SAMPLE", (100, 100))
+    vectors, labels = people(11, 160, 16, 20, coarse=False)
+    count = partial(compare_all, vectors, labels, fars=FARS[2:], roc=True, resamples=20)
+    passes_begun: list[int] = []
+    state = tmp_path / "state.npz"
+
+    def interrupt(done: int, total: int) -> None:
+        passes_begun.extend([total] * (done == 0))
+        if len(passes_begun) == stopped_in and done > total // 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        count(state=state, progress=interrupt)
+    steps: list[float] = []
+    found = count(state=state, progress=lambda done, total: steps.append(done / total))
+    assert steps[: stopped_in - 1] == [1.0] * (stopped_in - 1)
+    assert steps[stopped_in - 1] > (0.3 if stopped_in == 2 else -1)  # intervals begin anew
+    assert "in 3 passes" in found.notes[0]
+    assert found.rows == count().rows
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_state_that_cannot_be_written_is_refused_first(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    vectors, labels = people(17, 60, 8, 6)
+    with pytest.raises(InputError, match="file is no folder"):
+        counted(vectors, labels, fars=(0.1,), state=tmp_path / "file" / "state.npz")
+
+
 def test_a_state_of_another_comparison_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_tiles: None) -> None:
     monkeypatch.setattr(passes, "JOB", 1)
     vectors, labels = people(17, 300, 16, 30)
@@ -299,6 +414,7 @@ def test_a_state_of_another_comparison_is_refused(tmp_path: Path, monkeypatch: p
         ({"probe_labels": np.full(60, -1)}, "unlike everyone"),
         ({"screen": "fp64"}, "unknown screen"),
         ({"workers": 0}, "workers must be at least 1"),
+        ({"resamples": 1}, "resamples must be at least 2"),
         ({"gallery_labels": np.arange(60)}, "need a gallery"),
         ({"gallery": np.ones((5, 3)), "gallery_labels": np.arange(5)}, "one dimension"),
         ({"gallery": np.ones((5, 8))}, "gallery_labels"),
@@ -327,9 +443,15 @@ def test_all_scores_equal() -> None:
     assert found.eer.rate == 0.5
 
 
-def test_memory_is_stated_and_bounded() -> None:
-    assert streaming_memory(512, 10**9) < 2**30
-    assert streaming_memory(512, 274_000) < 2**30
+@pytest.mark.parametrize("dimension", [128, 512, 700, 1024, 2048, 4096])
+@pytest.mark.parametrize("threads", [1, 8, 12, 64])
+def test_memory_is_stated_and_bounded(dimension: int, threads: int) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        assert streaming_memory(dimension, 274_000) <= streaming_memory(dimension, 10**9) < 2**30
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_threshold_is_the_next_number_above_the_first_rejected_impostor() -> None:
@@ -342,8 +464,10 @@ def test_threshold_is_the_next_number_above_the_first_rejected_impostor() -> Non
     assert row.threshold == float(np.nextafter(scores[0], np.float32(np.inf)))
 
 
-def test_intervals_by_identity_are_those_of_all_scores(small_tiles: None) -> None:
-    """Only the highest impostors are held; the weight of the others is known without them."""
+@pytest.mark.parametrize("all_held", [0, compare.ALL_HELD])
+def test_intervals_by_identity_are_those_of_all_scores(all_held: int, small_tiles: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where only the highest impostors are held; the weight of the others is known without them."""
+    monkeypatch.setattr(compare, "ALL_HELD", all_held)
     vectors, labels = people(20, 300, 16, 40, coarse=False)
     every = pair_scores(vectors, labels)
     kinds = [(every.scores[kind], every.identities[kind]) for kind in (every.same, ~every.same)]
@@ -378,9 +502,53 @@ def test_intervals_by_identity_between_two_sides_with_groups_and_distractors(sma
     assert found.rows[0].interval.high == pytest.approx(np.quantile(tars, 0.975), abs=1e-12)
 
 
+def one_bad_person(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ten people of whom one is blurred: resamples without, and with many copies of that one are far apart."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(100) % 10
+    blur = np.where(labels == 0, 3.0, 0.5)[:, None]
+    return (generator.normal(size=(10, 16))[labels] + blur * generator.normal(size=(100, 16))).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_intervals_of_few_people_are_those_of_all_scores(seed: int) -> None:
+    """A resample whose crossing or threshold lies far below that of all people is neither clipped nor left out."""
+    vectors, labels = one_bad_person(seed)
+    every = pair_scores(vectors, labels)
+    kinds = [(every.scores[kind], every.identities[kind]) for kind in (every.same, ~every.same)]
+    (genuine, pairs), (impostor, others) = kinds
+    found = compare_all(vectors, labels, fars=(1e-2,), roc=True)
+    assert found.eer is not None
+    assert found.eer.interval == equal_error_rate(genuine, impostor, pairs, others).interval
+    assert found.rows[0].interval == tar_at_far(genuine, impostor, (1e-2,), pairs, others)[0].interval
+    assert found.eer.interval.high > 2 * found.eer.rate
+
+
+def test_where_resamples_fall_below_what_is_held_the_intervals_are_wilsons(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, labels = one_bad_person(0)
+    monkeypatch.setattr(compare, "ALL_HELD", 0)
+    monkeypatch.setattr(compare, "MARGIN", 2)
+    both, alone = compare_all(vectors, labels, fars=(1e-2,), roc=True), compare_all(vectors, labels, fars=(1e-2,))
+    assert both.eer is not None
+    assert (both.eer.interval.method, alone.rows[0].interval.method) == ("Wilson", "Wilson")
+    assert "Intervals of EER are Wilson's" in both.notes[-1]
+    assert alone.notes[-1].endswith("too many resamples of people leave it open.")
+
+
+def test_one_person_against_distractors() -> None:
+    vectors, _ = people(25, 100, 12, 10)
+    gallery_labels = np.where(np.arange(60) < 10, 0, -1)
+    found = compare_all(vectors[:40], np.zeros(40, int), vectors[40:], gallery_labels, (0.01,))
+    assert found.rows[0].interval.method == "Wilson"
+    assert "two people or more" in found.notes[-1]
+
+
 def test_where_too_many_scores_would_be_held_the_intervals_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, labels = people(24, 300, 16, 40, coarse=False)
+    monkeypatch.setattr(compare, "ALL_HELD", 0)
     monkeypatch.setattr(compare, "MOST_HELD", 2000)
     found = compare_all(vectors, labels, fars=(1e-3, 0.1))
     assert [row.interval.method.split(" (")[0] for row in found.rows] == ["bootstrap by identity", "Wilson"]
-    assert "FAR 0.1 are Wilson's" in found.notes[-1]
+    assert "Intervals of FAR 0.1 are Wilson's" in found.notes[-1]
+    found = compare_all(vectors, labels, fars=(1e-3,), roc=True)
+    assert "Intervals of EER are Wilson's" in found.notes[-1]

@@ -30,7 +30,7 @@ def best(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiles, "TILE_ROWS", request.param[0])
     monkeypatch.setattr(tiles, "TILE_COLUMNS", request.param[1])
-    monkeypatch.setattr(tiles, "PANEL_BYTES", 48 * 8 * 6)
+    monkeypatch.setattr(tiles, "_panel_rows", lambda dimension: 48)
 
 
 @pytest.mark.parametrize("screen", ["fp32", "bf16"])

@@ -27,7 +27,7 @@ from orthodrome.pipeline import (
     read_preprocessing,
     save_embeddings,
 )
-from orthodrome.pipeline.audit import audited
+from orthodrome.pipeline.audit import audited, training_set
 from orthodrome.pipeline.megaface_features import read_feature, read_features, write_feature
 from orthodrome.pipeline.opening import open_model
 from orthodrome.types import EmbeddingSet, InputError, Preprocessing, Report
@@ -266,12 +266,12 @@ def test_overlap_audit_in_the_report(tmp_path: Path, small_faces: Path, small_pa
     test = EmbeddingSet(vectors, np.full(len(ids), -1), ids)
     result = evaluate_embeddings(test, ProtocolData("pairs", Path(), small_pairs))
     (tmp_path / "names.txt").write_text("Person 0\nsomebody\n")
-    by_name = audited(result, test, tmp_path / "names.txt").to_report().metrics["overlap"]
+    by_name = audited(result, test, training_set(tmp_path / "names.txt")).to_report().metrics["overlap"]
     assert by_name["pairs"] == [{"train": "Person 0", "test": "person_0"}]
-    by_folder = audited(result, test, small_faces).to_report().metrics["overlap"]
+    by_folder = audited(result, test, training_set(small_faces)).to_report().metrics["overlap"]
     assert len(by_folder["pairs"]) == 6
     save_embeddings(test, tmp_path / "train.npz")
-    found = audited(result, test, tmp_path / "train.npz")
+    found = audited(result, test, training_set(tmp_path / "train.npz"))
     assert found.to_report().metrics["overlap"]["pairs"][0]["score"] == pytest.approx(1)
     assert "overlap" in found.summary()
 
@@ -282,7 +282,7 @@ def test_the_overlap_audit_takes_the_strictest_threshold_in_any_order(tmp_path: 
     people = EmbeddingSet(np.eye(3, dtype=np.float32), np.arange(3), ("a/0", "b/0", "c/0"))
     save_embeddings(people, tmp_path / "train.npz")
     rows = [{"threshold": 0.9}, {"threshold": -1.0}][::order]
-    found = audited(Outcome(Report("x", "x", {"tar_at_far": rows})), people, tmp_path / "train.npz")
+    found = audited(Outcome(Report("x", "x", {"tar_at_far": rows})), people, training_set(tmp_path / "train.npz"))
     assert "score at or above 0.9000" in found.to_report().metrics["overlap"]["text"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -40,24 +41,31 @@ def compare_all(
     from orthodrome.cli.output import remarks, show
     from orthodrome.evaluation import compare_all as compare
     from orthodrome.evaluation import streaming_memory, write_report
+    from orthodrome.evaluation.streaming.sides import comparison, count, side
+    from orthodrome.files import check_writable
     from orthodrome.pipeline.matching import SideFiles, load_sides
     from orthodrome.training.telemetry import counting
 
+    check_writable(out)
     files = [SideFiles(probes, labels, groups)]
     if gallery is not None:
         files.append(SideFiles(gallery, gallery_labels, gallery_groups))
     first, *rest = load_sides(files)
     second = rest[0] if rest else None
-    total = len(first.labels) * len(second.labels) if second else len(first.labels) * (len(first.labels) - 1) // 2
+    sides = [side(given.vectors, given.labels, given.groups, "embeddings") for given in (first, *rest)]
+    counts = count(comparison(sides[0], sides[1] if rest else None))
     memory = streaming_memory(first.vectors.shape[1], len(first.labels))
-    print(f"{total:,} comparisons; at most {memory / 2**20:,.0f} MiB a process beside the embeddings", file=sys.stderr)
+    print(
+        f"{counts.counted + counts.excluded:,} comparisons; at most {memory / 2**20:,.0f} MiB a process beside the embeddings",
+        file=sys.stderr,
+    )
     with counting(remarks(), "comparing") as progress:
         found = compare(
             first.vectors,
             first.labels,
             second.vectors if second else None,
             second.labels if second else None,
-            fars if fars else _default_fars(total),
+            fars or _default_fars(counts.impostor, roc),
             probe_groups=first.groups,
             gallery_groups=second.groups if second else None,
             roc=roc,
@@ -74,6 +82,6 @@ def compare_all(
     show(f"report: {next(file for file in written.files if file.suffix == '.html')}")
 
 
-def _default_fars(comparisons: int) -> list[str]:
-    """Those that half of all comparisons would resolve, and at least the largest."""
-    return [far for far in ("1e-3", "1e-4", "1e-5", "1e-6") if float(far) * comparisons >= 2] or ["1e-3"]
+def _default_fars(impostors: int, roc: bool) -> list[str]:
+    """Those that the impostors resolve; where there are none and nothing else is asked for, the largest, which will be refused."""
+    return [far for far in ("1e-3", "1e-4", "1e-5", "1e-6") if Fraction(far) * impostors >= 1] or ["1e-3"] * (not roc)

@@ -29,7 +29,10 @@ def evaluate(
     lists: Annotated[Path | None, typer.Option("--lists", "--pairs", help="List, or folder of lists, of the protocol.")] = None,
     flip: Annotated[str, typer.Option(help="Join image and mirror image: sum, concat or none.")] = "sum",
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the report; default: beside the model, evaluation-PROTOCOL.")
+        Path | None,
+        typer.Option(
+            help="Folder of the report; default: evaluation-PROTOCOL in a folder, evaluation-PROTOCOL-NAME beside a file."
+        ),
     ] = None,
     ids: Annotated[Path | None, typer.Option(help="For embeddings: text file with the id of each row.")] = None,
     labels: Annotated[Path | None, typer.Option(help="For embeddings: text file with the label of each row.")] = None,
@@ -52,8 +55,9 @@ def evaluate(
     from orthodrome.cli.output import show
     from orthodrome.cli.protocols import protocol_table
     from orthodrome.evaluation import write_report
+    from orthodrome.files import check_writable
     from orthodrome.pipeline import evaluate_embeddings
-    from orthodrome.pipeline.audit import audited
+    from orthodrome.pipeline.audit import audited, training_set
     from orthodrome.types import InputError
 
     if show_list:
@@ -61,13 +65,15 @@ def evaluate(
         return
     if model is None:
         raise InputError("MODEL|EMBEDDINGS is missing: what is to be measured; --list shows the protocols")
+    beside = model / f"evaluation-{protocol}" if model.is_dir() else model.parent / f"evaluation-{protocol}-{model.stem}"
+    check_writable(out or beside)
     where, images = _protocol(model, protocol, data, lists, settings or [])
+    training = training_set(train_set) if train_set else None
     embeddings = _embeddings(model, images, flip, ids, labels, preprocessing)
     result = evaluate_embeddings(embeddings, where)
-    result = audited(result, embeddings, train_set) if train_set else result
-    beside = model if model.is_dir() else model.parent
+    result = audited(result, embeddings, training) if training is not None else result
     shown = {key: image for key, image in images.items() if isinstance(image, bytes | Path)}
-    written = write_report(result.to_report(), out or beside / f"evaluation-{protocol}", shown)
+    written = write_report(result.to_report(), out or beside, shown)
     show(result.summary())
     if written.notice:
         print(written.notice, file=sys.stderr)

@@ -91,12 +91,30 @@ def bootstrap_people(
     leaves a statistic undefined (no impostor in it) is left out of that statistic and counted in ``method``. Raises InputError with
     fewer than two people or resamples, or where no resample defines a statistic.
     """
+    values = resampled_people(people, statistics, size, resamples=resamples, seed=seed)
+    return {name: percentiles(found, name, level) for name, found in values.items()}
+
+
+def resampled_people(
+    people: int, statistics: Statistics, size: int, *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """The values (resamples,) that `bootstrap_people` takes its percentiles of."""
     if people < 2:
         raise InputError(f"a bootstrap by identity needs pairs of at least two people; got {people}")
     if resamples < 2:
         raise InputError(f"resamples must be at least 2; got {resamples}")
     chunks = [dict(statistics(draws)) for draws in _draws(people, size, resamples, seed)]
-    return {name: _percentiles(np.concatenate([c[name] for c in chunks]), _level(level), name) for name in chunks[0]}
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def percentiles(values: np.ndarray, name: str, level: float = 0.95) -> Interval:
+    """The percentile interval of resampled ``values`` (R,) of ``name``; NaN is left out and counted in ``method``."""
+    defined = values[~np.isnan(values)]
+    if not defined.size:
+        raise InputError(f"none of the {values.size} resamples of people defines {name}; too few people for a bootstrap")
+    low, high = np.quantile(defined, [(1 - _level(level)) / 2, (1 + level) / 2])
+    left_out = f", {values.size - defined.size} undefined left out" if defined.size < values.size else ""
+    return Interval(float(low), float(high), level, f"bootstrap by identity ({values.size} resamples{left_out})")
 
 
 def rates_by_identity(hits: np.ndarray, people: np.ndarray) -> tuple[Interval, ...] | None:
@@ -127,15 +145,6 @@ def _draws(people: int, size: int, resamples: int, seed: int) -> Iterator[np.nda
         count = min(rows, resamples - start)
         drawn = generator.integers(0, people, size=(count, people)) + people * np.arange(count)[:, None]
         yield np.bincount(drawn.ravel(), minlength=count * people).reshape(count, people).astype(np.float64)
-
-
-def _percentiles(values: np.ndarray, level: float, name: str) -> Interval:
-    defined = values[~np.isnan(values)]
-    if not defined.size:
-        raise InputError(f"none of the {values.size} resamples of people defines {name}; too few people for a bootstrap")
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    left_out = f", {values.size - defined.size} undefined left out" if defined.size < values.size else ""
-    return Interval(float(low), float(high), level, f"bootstrap by identity ({values.size} resamples{left_out})")
 
 
 def _level(level: float) -> float:

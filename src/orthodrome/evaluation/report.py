@@ -26,6 +26,10 @@ from orthodrome.types import InputError, PathLike, Report
 SCORES_FILE = "scores.npz"
 REPORT_FILE = "report.json"
 
+_CALIBRATION_FILE = "calibration.json"
+_PICTURES = ("roc", "det", "scores", "errors", "reliability", "cmc", "distractors")
+_NOT_ALWAYS = (SCORES_FILE, _CALIBRATION_FILE, *(f"{stem}.png" for stem in _PICTURES))
+
 _COMPARED_FAR = 0.01
 
 
@@ -43,6 +47,7 @@ def write_report(report: Report, folder: PathLike, images: Images | None = None)
     ``report.json``: all figures. ``report.html``: the page, with everything in it. ``scores.npz``: the
     scored pairs, for `compare_runs` and for anyone (read by ``numpy.load``; no pickles), where the report
     holds scores. ``calibration.json``: scores to probabilities, where there are folds. A PNG per picture.
+    A report that was there before is replaced, and such files of it as this one has not are removed.
 
     ``images`` maps the ids of the pairs to image files or their content, for the hardest pairs. Without
     matplotlib the rest is written without pictures, and ``notice`` says what to install. Raises InputError
@@ -57,7 +62,7 @@ def write_report(report: Report, folder: PathLike, images: Images | None = None)
         **_series_files(full),
         **drawn.files,
     }
-    return Written(write_together(Path(folder), files), drawn.notice)
+    return _written(Path(folder), files, drawn.notice)
 
 
 def write_comparison(
@@ -85,7 +90,7 @@ def write_comparison(
     stored = {"title": title, **(content or {}), "systems": {name: _content(report) for name, report in full.items()}}
     subtitle = "; ".join(dict.fromkeys(map(_subtitle, full.values())))
     files = {REPORT_FILE: _json(stored), "report.html": _page(title, subtitle, [], drawn, shown), **drawn.files}
-    return Written(write_together(Path(folder), files), drawn.notice)
+    return _written(Path(folder), files, drawn.notice)
 
 
 def summary_rows(reports: Mapping[str, Report]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -94,6 +99,15 @@ def summary_rows(reports: Mapping[str, Report]) -> tuple[tuple[str, ...], list[t
     """
     header = ("system", "EER", f"TAR@FAR = {false_accept_rate(_COMPARED_FAR)}", "accuracy")
     return header, [(name, *_cells(report.metrics)) for name, report in reports.items()]
+
+
+def _written(folder: Path, files: Mapping[str, bytes], notice: str) -> Written:
+    """Write a report; nothing of one before stays beside it, to be taken for its own."""
+    written = write_together(folder, files)
+    for name in _NOT_ALWAYS:
+        if name not in files:
+            (folder / name).unlink(missing_ok=True)
+    return Written(written, notice)
 
 
 def _page(title: str, subtitle: str, before: Sequence[str], drawn: Rendered, shown: Sequence[Section]) -> bytes:
@@ -146,7 +160,7 @@ def _series_files(report: Report) -> dict[str, bytes]:
     np.savez_compressed(buffer, **pairs.series())  # type: ignore[arg-type]
     files = {SCORES_FILE: buffer.getvalue()}
     if "calibration" in report.metrics:
-        files["calibration.json"] = calibration_json(calibration_for_use(pairs))
+        files[_CALIBRATION_FILE] = calibration_json(calibration_for_use(pairs))
     return files
 
 

@@ -41,7 +41,7 @@ class VerificationReport:
 
     ``accuracy`` is the mean over ``folds``, with its ``standard_error`` and the ``wilson`` interval of the
     pooled decisions; ``by_identity`` is the bootstrap interval of the accuracy (thresholds of the folds
-    kept), None without identities. ``best_threshold`` is best on all pairs at once: for use on other data,
+    kept), None without identities and where no resample differs. ``best_threshold`` is best on all pairs at once: for use on other data,
     its accuracy here would flatter. ``pairs`` are those behind ``eer`` and ``tar_at_far``, with their
     scores.
     """
@@ -201,9 +201,10 @@ def _verify(pairs: ScoredPairs, folded: np.ndarray) -> VerificationReport:
     )
 
 
-def _accuracy_interval(right: np.ndarray, folds: np.ndarray, codes: np.ndarray) -> Interval:
-    """Bootstrap by identity of the mean accuracy of the folds."""
-    return bootstrap_by_identity(codes, accuracy_statistic(right, folds))["accuracy"]
+def _accuracy_interval(right: np.ndarray, folds: np.ndarray, codes: np.ndarray) -> Interval | None:
+    """Bootstrap by identity of the mean accuracy of the folds; None where no resample differs, so that it would claim certainty."""
+    found = bootstrap_by_identity(codes, accuracy_statistic(right, folds))["accuracy"]
+    return found if found.low < found.high else None
 
 
 def accuracy_statistic(right: np.ndarray, folds: np.ndarray) -> Statistics:

@@ -70,7 +70,10 @@ def false_accept_rate(far: float) -> str:
 
 def rounded_up(threshold: float, digits: int = 4) -> str:
     """A threshold rounded up, so that what is printed never accepts more impostors than what was measured."""
-    return f"{math.ceil(threshold * 10**digits - 1e-9) / 10**digits:.{digits}f}"
+    steps = math.floor(threshold * 10**digits)
+    while float(text := f"{steps / 10**digits:.{digits}f}") < threshold:
+        steps += 1
+    return text
 
 
 def one_in(rate: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,20 +13,28 @@ from orthodrome.evaluation.overlap import overlap_by_embedding, overlap_by_name,
 from orthodrome.pipeline.storage import holds_embeddings, load_embeddings
 from orthodrome.types import EmbeddingSet
 
+Training = EmbeddingSet | Sequence[str]
+"""Embeddings of a training set, or the names of its people."""
 
-def audited(result: Result, test: EmbeddingSet, training: Path) -> Result:
+
+def training_set(path: Path) -> Training:
+    """A folder of identities, a list of names, one a line, or embeddings. Raises InputError where it is none of these."""
+    if holds_embeddings(path):
+        return load_embeddings(path)
+    return open_reader(path).class_names if path.is_dir() else text_lines(path, "list of training people")
+
+
+def audited(result: Result, test: EmbeddingSet, training: Training) -> Result:
     """The result with ``metrics["overlap"]``: the people of ``test`` among those of ``training``.
 
-    ``training`` is a folder of identities or a list of names, one a line (compared by name), or embeddings of the training set made by
-    the same model (compared by nearest embedding, at the strictest threshold of the report).
+    Names are compared; of embeddings, which the same model must have made, the nearest, at the strictest threshold of the report.
     """
     report = result.to_report()
-    if holds_embeddings(training):
+    if isinstance(training, EmbeddingSet):
         strictest = max((row["threshold"] for row in report.metrics.get("tar_at_far") or ()), default=None)
-        found = overlap_by_embedding(load_embeddings(training), test, strictest)
+        found = overlap_by_embedding(training, test, strictest)
     else:
-        names = open_reader(training).class_names if training.is_dir() else text_lines(training, "list of training people")
-        found = overlap_by_name(names, people_of(test))
+        found = overlap_by_name(training, people_of(test))
     return Outcome(
         replace(report, metrics={**report.metrics, "overlap": found}, notes=(*report.notes, f"Overlap: {found['text']}."))
     )

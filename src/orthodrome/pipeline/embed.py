@@ -102,7 +102,7 @@ def embed_reader(
     ids = tuple(reader.sample(i).key for i in range(len(reader)))
     vectors = np.concatenate(parts)
     _check_finite(vectors, ids)
-    return EmbeddingSet(vectors, np.asarray(reader.labels), ids, {"flip": flip, **model.meta})
+    return EmbeddingSet(vectors, np.asarray(reader.labels), ids, {"flip": flip, **_people(reader), **model.meta})
 
 
 def _embed_batch(model: Embedder, images: Tensor, flip: str) -> np.ndarray:
@@ -110,6 +110,12 @@ def _embed_batch(model: Embedder, images: Tensor, flip: str) -> np.ndarray:
     if flip != "none":
         embeddings = FLIPS.get(flip)(embeddings, model.vectors(images.flip(3)))
     return embeddings.numpy()
+
+
+def _people(reader: Images) -> dict[str, list[str]]:
+    """The names of the labels, by which sets are matched; none where all are mere numbers, which say nothing about another set."""
+    names = list(reader.class_names)
+    return {} if all(name.isdecimal() and name == str(int(name)) for name in names) else {"class_names": names}
 
 
 def _check_finite(vectors: np.ndarray, ids: tuple[str, ...]) -> None:

@@ -23,11 +23,12 @@ class ProtocolData:
 
 
 def protocol_images(where: ProtocolData) -> Mapping[str, ImageSource]:
-    """The images of the protocol by id. Raises InputError for a wrong list (line named) or an image that is missing.
+    """The images of the protocol by id. Raises InputError for a wrong option or list (line named), or an image that is missing.
 
     Training asks for them before hours of work depend on it.
     """
     protocol = PROTOCOLS.get(where.protocol)
+    protocol.chosen(where.options)
     return protocol.images(protocol.read(where.lists), where.data)
 
 

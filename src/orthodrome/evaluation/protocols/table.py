@@ -31,7 +31,11 @@ class EvaluationProtocol:
     holds_images: bool = False
 
     def run(self, embeddings: EmbeddingSet, lists: Any, options: Mapping[str, str] | None = None) -> Result:
-        """`evaluate` under ``options``; raises InputError, with near matches, for an option or a value it does not have."""
+        """`evaluate` under ``options``, checked as `chosen` does."""
+        return self.evaluate(embeddings, lists, **self.chosen(options))
+
+    def chosen(self, options: Mapping[str, str] | None) -> dict[str, str]:
+        """The value of every option; raises InputError, with near matches, for an option or a value it does not have."""
         chosen = {name: values[0] for name, values in self.options.items()}
         for name, value in (options or {}).items():
             if name not in self.options:
@@ -39,7 +43,7 @@ class EvaluationProtocol:
             if value not in self.options[name]:
                 raise InputError(f"option {name} cannot be {value!r}.{near_matches(value, self.options[name])}")
             chosen[name] = value
-        return self.evaluate(embeddings, lists, **chosen)
+        return chosen
 
 
 PROTOCOLS: Registry[EvaluationProtocol] = Registry("protocol")

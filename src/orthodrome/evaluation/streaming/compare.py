@@ -19,13 +19,14 @@ from orthodrome.evaluation.streaming.choice import choose_screen
 from orthodrome.evaluation.streaming.counting import Work
 from orthodrome.evaluation.streaming.exact import Crossing, Operating, Points, at_equal_errors, at_far, points, together
 from orthodrome.evaluation.streaming.passes import Progress, State, mark_of, run_pass
-from orthodrome.evaluation.streaming.pilot import DEVIATIONS, PILOT_BYTES, Pilot, pilot
-from orthodrome.evaluation.streaming.resampling import identity_intervals
+from orthodrome.evaluation.streaming.pilot import DEVIATIONS, Pilot, pilot
+from orthodrome.evaluation.streaming.resampling import identity_intervals, people_of
 from orthodrome.evaluation.streaming.screens import Screen
 from orthodrome.evaluation.streaming.sharing import tile_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Counts, comparison, count, side
 from orthodrome.evaluation.streaming.tallies import Band, disjoint
-from orthodrome.evaluation.streaming.tiles import Unit, check_vectors, plan, tile_memory
+from orthodrome.evaluation.streaming.tiles import Unit, check_vectors, most_memory, plan
+from orthodrome.files import beside, check_writable
 from orthodrome.types import InputError, Interval, PathLike, Report
 
 ROC_SHARES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
@@ -34,13 +35,21 @@ ROC_SHARES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 DENSE_SHARE = 0.003
 """Bands that reach down to scores this share of impostors has are counted on whole tiles."""
 
+MOST_PASSES = 3
+
 LONG = 2**28
 """Comparisons from which compiling pays."""
 
-MOST_HELD, MOST_COMPARED = 2**20, 2**33
-"""Scores that a bootstrap by identity may hold, and comparisons of which it makes one more pass."""
+ALL_HELD, MOST_HELD, MOST_COMPARED = 2**17, 2**20, 2**33
+"""Of so many comparisons a bootstrap by identity holds all; so many scores it may hold; of so many comparisons it makes one more pass."""
+
+LEAST_MARGIN, MARGIN = 2, 10
+"""How often the impostors that a figure accepts are held, where all are not: a resample's threshold may lie lower."""
 
 EER = "EER"
+
+Figure = Fraction | str
+"""TAR at a FAR, or `EER`."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +100,8 @@ def compare_all(
 
     Scores are never stored: tiles of products are screened in float32 or bfloat16, and what lies so near a threshold that rounding could
     decide is scored canonically, so that every count is that of brute force on canonical scores (`pair_scores`), whatever the screen,
-    the tiles, the processes or the BLAS. Memory beside the embeddings stays below a gigabyte whatever P and G (`streaming_memory`);
-    memory-mapped arrays are read in panels.
+    the tiles, the processes or the BLAS. Memory beside the embeddings stays below a gigabyte whatever P and G, for D ≤ 4096
+    (`streaming_memory`); memory-mapped arrays are read in panels.
 
     Args:
         probes: embeddings, in memory or memory-mapped.
@@ -104,29 +113,35 @@ def compare_all(
         gallery_groups: integers (G,).
         roc: also a few points over the whole ROC, and the equal error rate.
         resamples: of the people, for intervals by identity: one more pass, made where it holds at most a million scores; intervals are
-            Wilson's elsewhere, as ``notes`` say, and where this is 0.
+            Wilson's elsewhere, as ``notes`` say, where resamples fall below the scores held, and where this is 0.
         screen: ``"fp32"``, ``"bf16"``, or ``"auto"``: whichever is faster on this machine.
         workers: processes that share the work.
-        state: a file the count is saved to every half minute; where it exists, the count goes on from there. It is deleted at the end.
-        progress: called with (comparisons done, all).
+        state: a file the count is saved to every half minute; where it exists, the count goes on from there. A further pass has one
+            beside it. All are deleted at the end.
+        progress: called with (comparisons done, all), anew in each pass.
 
     Raises:
         InputError: shapes or types that do not fit, a zero, NaN or infinite embedding (row named), no genuine or no impostor comparison,
-            a FAR that the impostors cannot resolve, a ``state`` of another comparison. All before the first tile.
+            a FAR that the impostors cannot resolve, a ``state`` of another comparison, or one that cannot be written. All before the
+            first tile.
     """
     problem = _problem(probes, probe_labels, probe_groups, gallery, gallery_labels, gallery_groups)
     counts = count(problem)
     wanted = _wanted(counts, fars, roc)
     if workers < 1:
         raise InputError(f"workers must be at least 1; got {workers}")
+    if resamples < 0 or resamples == 1:
+        raise InputError(f"resamples must be at least 2, or 0 for intervals without; got {resamples}")
     check_vectors(problem)
     sample = pilot(problem, counts.counted)
     expected = wanted.bands(sample, DEVIATIONS)
     chosen = choose_screen(screen, problem, lambda error: sample.within(expected, error))
     cut, long = plan(problem), counts.counted > LONG
 
-    def one_pass(asked: _Wanted, deviations: float) -> Points:
-        kept = State(Path(state), mark_of(problem, cut, f"{asked} {deviations}")) if state else None
+    states = _states(Path(state), mark_of(problem, cut, str(wanted))) if state else [None] * MOST_PASSES
+
+    def one_pass(number: int, asked: _Wanted, deviations: float) -> Points:
+        kept = states[number]
         bands = (kept and kept.bands()) or asked.bands(sample, deviations)
         work = Work(problem, chosen, bands, sample.dense(bands, DENSE_SHARE), long)
         counted = run_pass(work, cut, workers, kept, progress)
@@ -134,10 +149,13 @@ def compare_all(
 
     found = _search(wanted, counts, one_pass)
     holding = Work(problem, chosen, (), 0, long)
-    intervals = _by_identity(found, counts, sample, holding, cut.units, resamples) if resamples else {}
-    rows = tuple(_row(far, found.rows[far], counts, intervals.get(far)) for far in wanted.fars)
-    notes = _notes(found, counts, chosen, intervals, resamples)
-    return StreamedRoc(rows, _curve(found.points, counts), _eer(found.eer, counts, intervals.get(EER)), counts, notes)
+    resampled = _by_identity(found, counts, sample, holding, cut.units, resamples, progress)
+    for kept in states:
+        if kept:
+            kept.path.unlink(missing_ok=True)
+    rows = tuple(_row(far, found.rows[far], counts, resampled.intervals.get(far)) for far in wanted.fars)
+    eer = _eer(found.eer, counts, resampled.intervals.get(EER))
+    return StreamedRoc(rows, _curve(found.points, counts), eer, counts, _notes(found, counts, chosen, resampled.missing))
 
 
 def streaming_memory(dimension: int, probes: int) -> int:
@@ -146,7 +164,7 @@ def streaming_memory(dimension: int, probes: int) -> int:
     Panels, a tile in each thread and the pilot's sample; scores recorded one by one come on top, at 12 bytes for each distinct float32
     number.
     """
-    return tile_memory(dimension, probes, tile_threads()) + PILOT_BYTES
+    return most_memory(dimension, probes, tile_threads(dimension))
 
 
 # ----------------------------------------------------------------------------------------------------------- the search
@@ -177,14 +195,20 @@ class _Found:
     passes: int
 
 
-def _search(wanted: _Wanted, counts: Counts, one_pass: Callable[[_Wanted, float], Points]) -> _Found:
-    """Passes until every threshold lay in its band: nearly always one, never more than three, since the last records every score."""
+def _states(path: Path, mark: str) -> list[State]:
+    """Of each pass that there may be: ``path``, then files beside it."""
+    check_writable(path.parent)
+    return [State(path if not number else beside(path, f".pass-{number + 1}"), mark) for number in range(MOST_PASSES)]
+
+
+def _search(wanted: _Wanted, counts: Counts, one_pass: Callable[[int, _Wanted, float], Points]) -> _Found:
+    """Passes until every threshold lay in its band: nearly always one, at most :data:`MOST_PASSES`: the last records every score."""
     found = _Found({}, None, Points(*(np.empty(0) for _ in range(4))), 0)
-    for deviations in (DEVIATIONS, 8 * DEVIATIONS, math.inf):
+    for number, deviations in enumerate((DEVIATIONS, 8 * DEVIATIONS, math.inf)):
         left = _Wanted(tuple(far for far in wanted.fars if far not in found.rows), wanted.roc and found.eer is None)
         if not left.fars and not left.roc:
             break
-        here = one_pass(left, deviations)
+        here = one_pass(number, left, deviations)
         rows = {far: at_far(here, far, counts.impostor) for far in left.fars}
         found.rows |= {far: row for far, row in rows.items() if row}
         if left.roc:
@@ -194,22 +218,58 @@ def _search(wanted: _Wanted, counts: Counts, one_pass: Callable[[_Wanted, float]
     return found
 
 
+@dataclass(frozen=True)
+class _Resampled:
+    """Intervals by identity, and why the other figures have none."""
+
+    intervals: Mapping[Figure, Interval]
+    missing: Mapping[Figure, str]
+
+
 def _by_identity(
-    found: _Found, counts: Counts, sample: Pilot, work: Work, units: Sequence[Unit], resamples: int
-) -> dict[Fraction | str, Interval]:
-    """Intervals of the figures whose resamples need few enough scores, by FAR and `EER`."""
-    most = (MOST_HELD - counts.genuine) / 2  # twice the share, since a resample's threshold may lie lower
-    fars = [far for far in found.rows if far * counts.impostor <= most]
-    points = [found.rows[far] for far in fars]
-    crossing = found.eer if found.eer and found.eer.rate * counts.impostor <= most else None
-    if counts.counted > MOST_COMPARED or not (points or crossing):
-        return {}
-    share = max([crossing.rate if crossing else 0.0, *map(float, fars)])
-    level = min(point.threshold for point in [*points, *([crossing.point] if crossing else [])])
-    level = min(level, sample.level(min(2 * share, 1.0)))
-    of_eer, *of_fars = identity_intervals(work, units, level, fars, resamples).values()
-    by_far: dict[Fraction | str, Interval] = dict(zip(fars, of_fars, strict=True))
-    return by_far | ({EER: of_eer} if crossing else {})
+    found: _Found,
+    counts: Counts,
+    sample: Pilot,
+    work: Work,
+    units: Sequence[Unit],
+    resamples: int,
+    progress: Progress | None,
+) -> _Resampled:
+    """Intervals of the figures whose resamples need few enough scores."""
+    shares: dict[Figure, float] = {far: float(far) for far in found.rows} | ({EER: found.eer.rate} if found.eer else {})
+    if not resamples:
+        return _Resampled({}, dict.fromkeys(shares, "no resamples were asked for"))
+    if people_of(work.problem).count < 2:
+        return _Resampled({}, dict.fromkeys(shares, "by identity it takes two people or more"))
+    most = _most_impostors(counts)
+    held = [figure for figure, share in shares.items() if share * counts.impostor <= most]
+    missing = dict.fromkeys(shares.keys() - held, "by identity too many scores would be held")
+    if not held:
+        return _Resampled({}, missing)
+    fars = [figure for figure in held if isinstance(figure, Fraction)]
+    level = _lowest(found, counts, sample, {figure: shares[figure] for figure in held})
+    order: list[Figure] = [EER, *fars]
+    resampled = zip(order, identity_intervals(work, units, level, fars, resamples, progress), strict=True)
+    intervals = {figure: interval for figure, interval in resampled if interval and figure in held}
+    return _Resampled(
+        intervals, missing | dict.fromkeys(set(held) - intervals.keys(), "too many resamples of people leave it open")
+    )
+
+
+def _most_impostors(counts: Counts) -> float:
+    """How many impostors a figure may accept."""
+    if counts.counted > MOST_COMPARED:
+        return -1.0
+    return counts.impostor if counts.counted <= ALL_HELD else (MOST_HELD - counts.genuine) / LEAST_MARGIN
+
+
+def _lowest(found: _Found, counts: Counts, sample: Pilot, shares: Mapping[Figure, float]) -> float:
+    """The lowest score of impostors to hold for figures that accept these ``shares``."""
+    if counts.counted <= ALL_HELD:
+        return -math.inf
+    points = found.rows | ({EER: found.eer.point} if found.eer else {})
+    share = min(MARGIN * max(shares.values()), (MOST_HELD - counts.genuine) / counts.impostor, 1.0)
+    return min(sample.level(share), *(points[figure].threshold for figure in shares))
 
 
 def _better(resampled: Interval | None, otherwise: Interval) -> Interval:
@@ -253,18 +313,19 @@ def _wanted(counts: Counts, fars: Sequence[Rate], roc: bool) -> _Wanted:
     return _Wanted(tuple(exact_far(far, counts.impostor) for far in fars), roc)
 
 
-def _notes(
-    found: _Found, counts: Counts, screen: Screen, intervals: Mapping[Fraction | str, Interval], resamples: int
-) -> tuple[str, ...]:
+def _notes(found: _Found, counts: Counts, screen: Screen, missing: Mapping[Figure, str]) -> tuple[str, ...]:
     passes = "1 pass" if found.passes == 1 else f"{found.passes} passes"
     lines = [
         f"Every count is exact on canonical scores; {screen.name} products screened {counts.counted:,} comparisons in {passes}."
     ]
     if counts.excluded:
         lines.append(f"{counts.excluded:,} comparisons within one group were left out.")
-    if len(intervals) < len(found.rows) + (found.eer is not None):
-        which = "" if not intervals else " of " + ", ".join(f"FAR {float(far):g}" for far in found.rows if far not in intervals)
-        why = "by identity too many scores would be held" if resamples else "no resamples were asked for"
+    figures: list[Figure] = [*found.rows, *([EER] if found.eer else [])]
+    for why in dict.fromkeys(missing.values()):
+        named = [
+            figure if isinstance(figure, str) else f"FAR {float(figure):g}" for figure in figures if missing.get(figure) == why
+        ]
+        which = f" of {', '.join(named)}" if len(named) < len(figures) else ""
         lines.append(f"Intervals{which} are Wilson's, which takes comparisons as independent: {why}.")
     return tuple(lines)
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import tempfile
+import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +23,12 @@ import numpy as np
 import torch
 
 from orthodrome.evaluation.streaming.counting import Work, count_tile
-from orthodrome.evaluation.streaming.sharing import in_threads
+from orthodrome.evaluation.streaming.sharing import in_threads, tile_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Side
 from orthodrome.evaluation.streaming.tallies import Band, Tally
-from orthodrome.evaluation.streaming.tiles import Cut, Plan, Unit, cuts_of, room_for
+from orthodrome.evaluation.streaming.tiles import TILE_COLUMNS, Cut, Plan, Progress, Unit, comparisons, cuts_of, room_for
 from orthodrome.files import write_file
 from orthodrome.types import InputError
-
-Progress = Callable[[int, int], None]
-"""Comparisons done, and all."""
 
 JOB = 2**32
 """Comparisons of a job, the least that is saved or handed to a process: some ten or twenty seconds."""
@@ -35,7 +36,7 @@ JOB = 2**32
 SAVE_SECONDS = 30.0
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Counted:
     """What a pass has found so far: both tallies, and which units are done, bool (units,)."""
 
@@ -43,16 +44,16 @@ class Counted:
     impostor: Tally
     done: np.ndarray
 
-    def merge(self, genuine: Tally, impostor: Tally, units: Sequence[int]) -> None:
-        """Add the tallies of ``units``, which were not done."""
-        self.genuine.merge(genuine)
-        self.impostor.merge(impostor)
-        self.done[list(units)] = True
+    def and_also(self, genuine: Tally, impostor: Tally, units: Sequence[int]) -> Counted:
+        """With the tallies of ``units``, which were not done: a new value, so that none is ever half merged."""
+        done = self.done.copy()
+        done[list(units)] = True
+        return Counted(self.genuine + genuine, self.impostor + impostor, done)
 
 
 @dataclass(frozen=True)
 class State:
-    """Where a count is kept between runs, and the ``mark`` of what it counts (`mark_of`)."""
+    """Where a pass is kept between runs, also when it is finished, and the ``mark`` of what it counts (`mark_of`)."""
 
     path: Path
     mark: str
@@ -88,13 +89,13 @@ def run_pass(work: Work, cut: Plan, workers: int = 1, state: State | None = None
     found = Counted(Tally(work.bands), Tally(work.bands), np.zeros(len(cut.units), dtype=bool))
     if state and (kept := state.read()):
         _resume(kept, found)
-    sizes = np.array([_size(unit) for unit in cut.units], dtype=np.int64)
+    sizes = np.array([*map(comparisons, cut.units)], dtype=np.int64)
     saved = time.monotonic()
     report = progress or (lambda done, total: None)
     report(int(sizes[found.done].sum()), int(sizes.sum()))
     try:
         for job, genuine, impostor in _results(work, cut, _jobs(cut, found.done, sizes, workers), workers):
-            found.merge(genuine, impostor, job)
+            found = found.and_also(genuine, impostor, job)
             report(int(sizes[found.done].sum()), int(sizes.sum()))
             if state and time.monotonic() - saved > SAVE_SECONDS:
                 _save(state, found)
@@ -104,12 +105,8 @@ def run_pass(work: Work, cut: Plan, workers: int = 1, state: State | None = None
             _save(state, found)
         raise
     if state:
-        state.path.unlink(missing_ok=True)
+        _save(state, found)
     return found
-
-
-def _size(unit: Unit) -> int:
-    return (unit[0].stop - unit[0].start) * (unit[1].stop - unit[1].start)
 
 
 def _jobs(cut: Plan, done: np.ndarray, sizes: np.ndarray, workers: int) -> list[list[int]]:
@@ -130,19 +127,25 @@ def _jobs(cut: Plan, done: np.ndarray, sizes: np.ndarray, workers: int) -> list[
 
 def _results(work: Work, cut: Plan, jobs: list[list[int]], workers: int) -> Iterator[tuple[list[int], Tally, Tally]]:
     """Each job with its tallies, in any order."""
-    if workers == 1:
+    if min(workers, len(jobs)) <= 1:
         for job in jobs:
             yield job, *_count(work, [cut.units[number] for number in job])
         return
-    threads = max(1, torch.get_num_threads() // workers)
+    threads, spawn = max(1, torch.get_num_threads() // workers), get_context("spawn")
+    theirs, ours = spawn.Pipe(duplex=False)
     with (
+        ours,
         _portable(work) as portable,
-        ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start, initargs=(portable, threads)) as processes,
+        ProcessPoolExecutor(workers, spawn, initializer=_start, initargs=(portable, threads, theirs)) as processes,
     ):
-        waiting = {processes.submit(_count_there, [cut.units[number] for number in job]): job for job in jobs}
-        while waiting:
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                yield waiting.pop(future), *future.result()
+        try:
+            waiting = {processes.submit(_count_there, [cut.units[number] for number in job]): job for job in jobs}
+            while waiting:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    yield waiting.pop(future), *future.result()
+        except BaseException:  # an interruption, also where the results go
+            ours.close()  # ends the processes, whatever they are at
+            raise
 
 
 def _count(work: Work, units: Sequence[Unit]) -> tuple[Tally, Tally]:
@@ -152,10 +155,11 @@ def _count(work: Work, units: Sequence[Unit]) -> tuple[Tally, Tally]:
             count_tile(work, cut.scored(room), genuine, impostor)
         return genuine, impostor
 
-    (genuine, impostor), *others = in_threads(cuts_of(work.problem, work.screen, units), count)
+    (genuine, impostor), *others = in_threads(
+        cuts_of(work.problem, work.screen, units, torch.get_num_threads()), count, tile_threads(work.problem.dimension)
+    )
     for other in others:
-        genuine.merge(other[0])
-        impostor.merge(other[1])
+        genuine, impostor = genuine + other[0], impostor + other[1]
     return genuine, impostor
 
 
@@ -186,27 +190,42 @@ def _portable(work: Work) -> Iterator[Work]:
 
 def _as_file(side: Side, path: Path) -> Side:
     vectors = side.vectors
-    if (
-        isinstance(vectors, np.memmap) and vectors.filename and not isinstance(vectors.base, np.ndarray)
-    ):  # the file, not a view of it
+    if isinstance(vectors, np.memmap) and _is_its_file(vectors):
         file = _File(str(vectors.filename), vectors.dtype, vectors.shape, vectors.offset)
     else:
-        np.ascontiguousarray(vectors).tofile(path)
+        with path.open("wb") as copy:
+            for start in range(0, len(vectors), TILE_COLUMNS):
+                np.ascontiguousarray(vectors[start : start + TILE_COLUMNS]).tofile(copy)
         file = _File(str(path), vectors.dtype, vectors.shape, 0)
     return replace(side, vectors=file)  # type: ignore[arg-type]  # opened by `_start`
+
+
+def _is_its_file(vectors: np.memmap) -> bool:
+    """Whether the file holds these rows one after the other: not where they are a view, in Fortran's order, or edited in memory."""
+    whole = bool(vectors.filename) and not isinstance(vectors.base, np.ndarray)
+    return whole and vectors.mode == "r" and vectors.flags.c_contiguous
 
 
 _work: Work
 
 
-def _start(work: Work, threads: int) -> None:
+def _start(work: Work, threads: int, caller: Connection) -> None:
     """In a worker process, once."""
     global _work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the caller heeds it
+    threading.Thread(target=_end_with, args=(caller,), daemon=True).start()
     torch.set_num_threads(threads)
     problem = work.problem
     probes = replace(problem.probes, vectors=problem.probes.vectors.open())  # type: ignore[attr-defined]
     gallery = probes if problem.within else replace(problem.gallery, vectors=problem.gallery.vectors.open())  # type: ignore[attr-defined]
     _work = replace(work, problem=replace(problem, probes=probes, gallery=gallery))
+
+
+def _end_with(caller: Connection) -> None:
+    """End this process as soon as the caller wants no more of it, or is gone."""
+    with suppress(EOFError, OSError):
+        caller.recv()
+    os._exit(1)
 
 
 def _count_there(units: Sequence[Unit]) -> tuple[Tally, Tally]:

@@ -6,21 +6,29 @@ person a meet n_b·w_b of person b. They stand in the ranking as one comparison 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 
 import numpy as np
+import torch
 
-from orthodrome.evaluation.intervals import bootstrap_people, pair_weights
+from orthodrome.evaluation.intervals import pair_weights, percentiles, resampled_people
 from orthodrome.evaluation.roc import roc_statistics
 from orthodrome.evaluation.streaming.counting import Work, canonical, genuine_positions, impostors_at, peaks
+from orthodrome.evaluation.streaming.sharing import in_threads, tile_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Lookup
-from orthodrome.evaluation.streaming.tiles import Unit, tiles_of
+from orthodrome.evaluation.streaming.tiles import Cut, Progress, Tile, Unit, comparisons, cuts_of, room_for
 from orthodrome.types import Interval
 
 BELOW = np.float32(-3)
 """The score of the impostors that are not held: below every canonical score."""
+
+_SAFETY = 1 + 1e-9  # a share of a whole is rounded
+
+MOST_OPEN = 0.01
+"""The share of resamples that may leave a figure open: they are not like the others, and without them the interval is off."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +50,19 @@ class People:
 
 
 def identity_intervals(
-    work: Work, units: Sequence[Unit], level: float, fars: Sequence[Fraction], resamples: int
-) -> dict[str, Interval]:
-    """Percentile intervals of TAR at each of ``fars`` and of the EER, by the names that `roc_statistics` gives.
+    work: Work,
+    units: Sequence[Unit],
+    level: float,
+    fars: Sequence[Fraction],
+    resamples: int,
+    progress: Progress | None = None,
+) -> list[Interval | None]:
+    """Percentile intervals of the EER, and of TAR at each of ``fars``; None where more than :data:`MOST_OPEN` of all leave it open.
 
-    ``level``: the lowest score of impostors to hold. A resample whose threshold falls below it leaves its TAR undefined.
+    ``level``: the lowest score of impostors to hold. A resample whose threshold lies below it leaves its figure open.
     """
-    people = _people(work.problem)
-    held = hold(work, units, level, people)
+    people = people_of(work.problem)
+    held = hold(work, units, level, people, progress)
     order, statistics = roc_statistics(np.append(held.scores, BELOW), np.append(held.same, False), fars)
     pairs, genuines = held.people[order[:-1]], int(held.same.sum())  # genuines, then impostors, and those not held at the end
     others = _excluded_impostors(work.problem, people)
@@ -62,29 +75,64 @@ def identity_intervals(
         total = _impostor_weight(work.problem, people, draws) - pair_weights(draws, others).sum(axis=1)
         weights[:, -1] = total - known
         values = statistics(weights)
-        reached = [known >= np.floor(share * total) for share in (0.0, *map(float, fars))]  # the EER's own share is not known
-        return {name: np.where(enough, values[name], np.nan) for enough, name in zip(reached, values, strict=True)}
+        shares = zip(values, (values["EER"], *map(float, fars)), strict=True)
+        accepted = {
+            name: np.floor(share * total * _SAFETY) for name, share in shares
+        }  # as many as are held: what is below decides too
+        return {name: np.where((accepted[name] >= known) & (known < total), np.inf, values[name]) for name in values}
 
-    return bootstrap_people(people.count, of_draws, len(order), resamples=resamples)
+    values = resampled_people(people.count, of_draws, len(order), resamples=resamples)
+    return [_interval(found, name) for name, found in values.items()]
 
 
-def hold(work: Work, units: Sequence[Unit], level: float, people: People) -> Held:
+def _interval(values: np.ndarray, name: str) -> Interval | None:
+    """Of resampled ``values`` (R,): infinite where open, NaN where undefined."""
+    if np.isinf(values).mean() > MOST_OPEN or not np.isfinite(values).any():
+        return None
+    return percentiles(np.where(np.isinf(values), np.nan, values), name)
+
+
+def hold(work: Work, units: Sequence[Unit], level: float, people: People, progress: Progress | None = None) -> Held:
     """One pass over all comparisons, keeping what reaches ``level`` and all genuines."""
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = [
-        (np.empty(0, np.float32), np.empty(0, bool), np.empty((0, 2), np.int64))
-    ]
-    for tile in tiles_of(work.problem, work.screen, units):
-        lowest = work.screen.rounded(level - tile.error)
-        impostors = impostors_at(work.problem, tile, peaks(tile.scores, lowest)).positions
-        for same, (rows, columns) in ((True, genuine_positions(work.problem, tile)), (False, impostors)):
-            scores = canonical(work, tile, (rows, columns))
-            kept = slice(None) if same else scores >= level
-            codes = np.stack([people.probes[tile.rows][rows], people.gallery[tile.columns][columns]], axis=1)
-            parts.append((scores[kept], np.full(len(scores[kept]), same), codes[kept]))
-    return Held(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def kept(cuts: Iterator[tuple[int, Cut]]) -> list[tuple[int, Held]]:
+        room = room_for(work.screen)
+        return [(number, _held_of(work, cut.scored(room), level, people)) for number, cut in cuts]
+
+    cuts = enumerate(_told(cuts_of(work.problem, work.screen, units, torch.get_num_threads()), units, progress))
+    parts = sorted(
+        chain(*in_threads(cuts, kept, tile_threads(work.problem.dimension))), key=lambda part: part[0]
+    )  # in one order, whichever thread had which
+    columns = zip(*((part.scores, part.same, part.people) for _, part in parts), strict=True)
+    return Held(*map(np.concatenate, columns))
 
 
-def _people(problem: Comparison) -> People:
+def _held_of(work: Work, tile: Tile, level: float, people: People) -> Held:
+    lowest = work.screen.rounded(level - tile.error)
+    impostors = impostors_at(work.problem, tile, peaks(tile.scores, lowest)).positions
+    parts = []
+    for same, (rows, columns) in ((True, genuine_positions(work.problem, tile)), (False, impostors)):
+        scores = canonical(work, tile, (rows, columns))
+        kept = slice(None) if same else scores >= level
+        codes = np.stack([people.probes[tile.rows][rows], people.gallery[tile.columns][columns]], axis=1)
+        parts.append((scores[kept], np.full(len(scores[kept]), same), codes[kept]))
+    return Held(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _told(cuts: Iterator[Cut], units: Sequence[Unit], progress: Progress | None) -> Iterator[Cut]:
+    """The same, telling the ``progress`` of what was asked for."""
+    done, total = 0, sum(map(comparisons, units))
+    for cut in cuts:
+        if progress:
+            progress(done, total)
+        yield cut
+        done += comparisons((cut.rows, cut.columns))
+    if progress:
+        progress(total, total)
+
+
+def people_of(problem: Comparison) -> People:
+    """Those of both sides."""
     labels = np.concatenate([problem.probes.labels, problem.gallery.labels])
     names = np.unique(labels[labels >= 0])
     codes = [

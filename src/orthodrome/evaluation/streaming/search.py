@@ -16,9 +16,8 @@ from numpy.typing import ArrayLike
 
 from orthodrome.evaluation.streaming.choice import choose_screen
 from orthodrome.evaluation.streaming.counting import listed
-from orthodrome.evaluation.streaming.passes import Progress
 from orthodrome.evaluation.streaming.sides import Comparison, Side, side
-from orthodrome.evaluation.streaming.tiles import Tile, check_vectors, plan, tiles_of
+from orthodrome.evaluation.streaming.tiles import Progress, Tile, check_vectors, plan, tiles_of
 from orthodrome.types import InputError
 
 Allowed = Callable[[slice, slice], np.ndarray]

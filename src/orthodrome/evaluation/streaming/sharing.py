@@ -9,24 +9,31 @@ from typing import TypeVar
 
 import torch
 
-MOST = 8
-"""Threads that hold a tile at the same time; where torch has more, they are spread over these."""
+MOST, MOST_NUMBERS = 8, 2**12
+"""Threads that hold a tile at the same time, and the numbers in one embedding of each of theirs; torch's others are spread over these."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def tile_threads() -> int:
-    """How many threads `in_threads` makes."""
-    return min(torch.get_num_threads(), MOST)
+def most_threads(dimension: int) -> int:
+    """How many threads may hold tiles of such embeddings, on any machine: their panels of the gallery take memory."""
+    return max(1, min(MOST, MOST_NUMBERS // dimension))
 
 
-def in_threads(items: Iterator[Item], work: Callable[[Iterator[Item]], Result]) -> list[Result]:
-    """What ``work`` makes of ``items``, each of which goes to one of `tile_threads` calls: whichever asks next.
+def tile_threads(dimension: int) -> int:
+    """How many threads hold tiles of such embeddings here: the number that leaves fewest of torch's idle."""
+    threads = torch.get_num_threads()
+    most = min(threads, most_threads(dimension))
+    return max(range(most // 2 + 1, most + 1), key=lambda number: (threads // number * number, number))
 
-    Meanwhile torch has its other threads divided among these, which are its own again at the end. An error ends all of them.
+
+def in_threads(items: Iterator[Item], work: Callable[[Iterator[Item]], Result], threads: int) -> list[Result]:
+    """What ``work`` makes of ``items``, each of which goes to one of ``threads`` calls: whichever asks next.
+
+    Meanwhile torch has its threads divided among these, which are its own again at the end. An error ends all of them.
     """
-    threads, before = tile_threads(), torch.get_num_threads()
+    before = torch.get_num_threads()
     if threads == 1:
         return [work(items)]
     lock, stop = threading.Lock(), threading.Event()

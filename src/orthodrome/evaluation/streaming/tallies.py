@@ -62,13 +62,14 @@ class Tally:
         if sum(map(len, self._pending[number])) > _PENDING:
             self._compact(number)
 
-    def merge(self, other: Tally) -> None:
-        """Add what ``other`` has counted under the same bands."""
+    def __add__(self, other: Tally) -> Tally:
+        """What both have counted under the same bands, as a new tally: an interruption leaves both as they were."""
         if self.bands != other.bands:
-            raise ValueError("tallies of other bands cannot be merged")
-        self.above += other.above
-        for number in range(len(self.bands)):
-            self._take(number, *other.inside(number))
+            raise ValueError("tallies of other bands cannot be added")
+        both = Tally(self.bands)
+        for tally in (self, other):
+            both.take(tally.arrays())
+        return both
 
     def inside(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Distinct scores of a band, ascending, and how often each occurs."""

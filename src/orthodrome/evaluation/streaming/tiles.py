@@ -6,7 +6,7 @@ gallery; a unit is cut into tiles of a few megabytes. What a tile is counted for
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,15 +16,26 @@ import torch
 from torch import Tensor
 
 from orthodrome.evaluation.scores import unit_vectors, usable
+from orthodrome.evaluation.streaming.pilot import PILOT_BYTES
 from orthodrome.evaluation.streaming.screens import Panel, Screen, bound
+from orthodrome.evaluation.streaming.sharing import MOST, most_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Lookup, Positions, Side
 
 TILE_ROWS, TILE_COLUMNS = 1024, 4096
-PANEL_BYTES = 256 * 2**20
-"""Memory of a panel of probes: unit vectors and their roundings."""
+
+LOADED_ROWS = 256
+"""Rows of a panel that one thread loads at a time."""
+
+MEMORY = 2**30
+"""Panels of probes are as large as fits into this, on any machine."""
+
+_NUMBER_BYTES = 6  # of a panel: float32, and its rounding where there is one
 
 Unit = tuple[slice, slice]
 """Rows of the probes and of the gallery."""
+
+Progress = Callable[[int, int], None]
+"""Comparisons done, and all."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,7 @@ class Plan:
 
 
 def plan(problem: Comparison) -> Plan:
-    """Panels of the probes that fit :data:`PANEL_BYTES`, each against every panel of the gallery."""
+    """Panels of the probes that fit :data:`MEMORY`, each against every panel of the gallery."""
     units = [
         (above, beside)
         for above in _slices(len(problem.probes), _panel_rows(problem.dimension))
@@ -45,17 +56,28 @@ def plan(problem: Comparison) -> Plan:
     return Plan(tuple(units))
 
 
-def tile_memory(dimension: int, probes: int, threads: int) -> int:
-    """The most bytes that panels and tiles take: float32 unit vectors and their roundings, float64 ones on the way, and in each thread a
-    panel of the gallery and two tiles' worth.
+def comparisons(unit: Unit) -> int:
+    """How many a unit, or a tile, is passed over."""
+    return (unit[0].stop - unit[0].start) * (unit[1].stop - unit[1].start)
+
+
+def most_memory(dimension: int, probes: int, threads: int) -> int:
+    """The most bytes that pilot, panels and tiles take. The next panel of probes is loaded while the last is still counted."""
+    return min(2 * _panel_rows(dimension), probes) * _NUMBER_BYTES * dimension + _beside_probes(dimension, threads)
+
+
+def _beside_probes(dimension: int, threads: int) -> int:
+    """The pilot, numbers on their way into a panel, one panel of the gallery more than threads, and in each thread two tiles' worth and
+    a panel in float64.
     """
-    normalising = 2 * 8 * dimension * TILE_ROWS
-    panels = (min(_panel_rows(dimension), probes) + threads * TILE_COLUMNS) * 8 * dimension
-    return panels + normalising + threads * 2 * 4 * TILE_ROWS * TILE_COLUMNS
+    loading = MOST * LOADED_ROWS * 32 * dimension
+    gallery = ((threads + 1) * _NUMBER_BYTES + threads * 8) * TILE_COLUMNS * dimension
+    return PILOT_BYTES + loading + gallery + threads * 2 * 4 * TILE_ROWS * TILE_COLUMNS
 
 
 def _panel_rows(dimension: int) -> int:
-    return max(TILE_ROWS, PANEL_BYTES // (8 * dimension) // TILE_ROWS * TILE_ROWS)
+    left = MEMORY - 1 - _beside_probes(dimension, most_threads(dimension))
+    return max(TILE_ROWS, left // (2 * _NUMBER_BYTES * dimension) // TILE_ROWS * TILE_ROWS)
 
 
 def _slices(stop: int, size: int, first: int = 0) -> list[slice]:
@@ -69,12 +91,16 @@ def check_vectors(problem: Comparison) -> None:
             usable(side.vectors[rows], first=rows.start)
 
 
-def load(side: Side, rows: slice, screen: Screen) -> Panel:
-    """A panel, a tile of rows at a time."""
-    starts = range(rows.start, rows.stop, TILE_ROWS)
-    with ThreadPoolExecutor(min(torch.get_num_threads(), 8)) as threads:
-        parts = list(threads.map(lambda start: unit_vectors(side.vectors[start : min(start + TILE_ROWS, rows.stop)]), starts))
-    return screen.panel(np.concatenate(parts) if len(parts) > 1 else parts[0])
+def load(side: Side, rows: slice, screen: Screen, threads: int) -> Panel:
+    """A panel, by so many ``threads``, each some rows at a time."""
+    units = np.empty((rows.stop - rows.start, side.vectors.shape[1]), np.float32)
+
+    def fill(part: slice) -> None:
+        units[part.start - rows.start : part.stop - rows.start] = unit_vectors(side.vectors[part])
+
+    with ThreadPoolExecutor(min(threads, MOST)) as pool:
+        list(pool.map(fill, _slices(rows.stop, LOADED_ROWS, rows.start)))
+    return screen.panel(units)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,22 +155,21 @@ def room_for(screen: Screen) -> Tensor:
 def tiles_of(problem: Comparison, screen: Screen, units: Sequence[Unit]) -> Iterator[Tile]:
     """All tiles of ``units``; their scores share one room, so use one before you ask for the next."""
     room = room_for(screen)
-    for cut in cuts_of(problem, screen, units):
+    for cut in cuts_of(problem, screen, units, torch.get_num_threads()):
         yield cut.scored(room)
 
 
-def cuts_of(problem: Comparison, screen: Screen, units: Sequence[Unit]) -> Iterator[Cut]:
-    """All tiles of ``units``, not yet scored. Panels are loaded when their first tile is asked for."""
+def cuts_of(problem: Comparison, screen: Screen, units: Sequence[Unit], threads: int) -> Iterator[Cut]:
+    """All tiles of ``units``, not yet scored. Panels are loaded, by so many ``threads``, when their first tile is asked for."""
     for above, run in groupby(units, key=lambda unit: unit[0]):
-        probes = load(problem.probes, above, screen)
+        probes = load(problem.probes, above, screen, threads)
         for _, beside in run:
-            gallery = load(problem.gallery, beside, screen)
+            gallery = load(problem.gallery, beside, screen, threads)
             labels, groups = Lookup(problem.gallery.labels[beside]), Lookup(problem.gallery.groups[beside])
             for rows in _slices(above.stop, TILE_ROWS, above.start):
                 if not problem.within or beside.stop - 1 > rows.start:
                     inside = slice(rows.start - above.start, rows.stop - above.start)
                     yield Cut(problem, screen, probes, gallery, inside, rows, beside, labels, groups)
-        del probes  # released before the next are loaded
 
 
 def _blank_lower(scores: Tensor, shift: int) -> None:
