@@ -320,6 +320,14 @@ def test_a_checkpoint_of_another_network_or_loss_is_refused(
         assert all(torch.equal(tensor, before[name]) for name, tensor in other.head.state_dict().items())
 
 
+def test_a_run_gone_on_with_from_python_keeps_where_its_data_was(
+    tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path
+) -> None:
+    run(tiny_recipe, small_faces, tmp_path, inputs={"data": str(small_faces)})
+    run(tiny_recipe, small_faces, tmp_path, resume=True)
+    assert yaml.safe_load((tmp_path / "inputs.yaml").read_text()) == {"data": str(small_faces)}
+
+
 def test_a_checkpoint_of_another_set_is_refused(tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path) -> None:
     recipe, whole = parse_recipe(tiny_recipe, "test"), open_reader(small_faces)
     path = save_checkpoint(tmp_path / CHECKPOINT_FILE, create_learner(recipe, whole)[0], Position(), [])

@@ -73,7 +73,8 @@ def run_study(order: Order) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     codes = {worker.exitcode for worker in workers}
-    return 0 if codes == {0} else STOPPED if codes <= {0, STOPPED} else FAILED
+    stopped = {STOPPED, -signal.SIGTERM}  # passed on, in training and while a cell was judged
+    return 0 if codes == {0} else STOPPED if codes <= {0, *stopped} else FAILED
 
 
 def _worker_process(order: Order) -> None:

@@ -315,5 +315,8 @@ def _check_seen(folder: Path) -> None:
 
 
 def _write_description(folder: Path, recipe: Recipe, inputs: Mapping[str, Any]) -> None:
-    described = yaml.safe_dump(dict(inputs), sort_keys=False, allow_unicode=True)
-    write_together(folder, {RECIPE_FILE: recipe.to_yaml().encode(), INPUTS_FILE: described.encode()})
+    """A run that is gone on with without ``inputs`` keeps those it was begun with."""
+    described = {RECIPE_FILE: recipe.to_yaml().encode()}
+    if inputs or not (folder / INPUTS_FILE).exists():
+        described[INPUTS_FILE] = yaml.safe_dump(dict(inputs), sort_keys=False, allow_unicode=True).encode()
+    write_together(folder, described)
