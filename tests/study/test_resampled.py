@@ -38,12 +38,16 @@ def naive(units: np.ndarray, labels: np.ndarray, draws: np.ndarray) -> dict[str,
     return {name: np.array(rates) for name, rates in values.items()}
 
 
+def exact(units: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    return {"eer": float(naive(units, labels, np.ones((1, PEOPLE), np.float32))["eer"][0])}
+
+
 @pytest.mark.parametrize("noise", [0.5, 1.2])
 def test_resamples_are_those_of_a_naive_reference(noise: float) -> None:
     units, labels = faces(noise, 1)
     reference = naive(units, labels, draw_people(PEOPLE, RESAMPLES, 0))
     eer = naive(units, labels, np.ones((1, PEOPLE), np.float32))["eer"][0]
-    found, _ = resample(units, labels, float(eer), RESAMPLES)
+    found, _ = resample(units, labels, {"eer": float(eer)}, RESAMPLES)
     np.testing.assert_allclose(found.figures["eer"], reference["eer"], atol=0.006)
     defined = ~np.isnan(found.figures["tar_1e-2"])
     assert defined.all()
@@ -54,7 +58,7 @@ def test_a_paired_difference_is_that_of_the_same_resamples() -> None:
     (first, labels), (second, other_labels) = faces(0.8, 1), faces(0.8, 1)
     second = unit_vectors(second + 0.25 * np.random.default_rng(9).normal(size=second.shape))
     assert (labels == other_labels).all()
-    a, b = (resample(units, labels, 0.05, 60)[0] for units in (first, second))
+    a, b = (resample(units, labels, exact(units, labels), 60)[0] for units in (first, second))
     draws = draw_people(PEOPLE, 60, 0)
     differences = naive(first, labels, draws)["eer"] - naive(second, labels, draws)["eer"]
     low, high = np.quantile(differences, [0.025, 0.975])
@@ -67,7 +71,7 @@ def test_a_paired_difference_is_that_of_the_same_resamples() -> None:
 def test_the_distributions_hold_every_comparison_once() -> None:
     units, labels = faces(0.8, 3)
     found = pair_scores(units, labels)
-    _, seen = resample(units, labels, 0.05, 2)
+    _, seen = resample(units, labels, exact(units, labels), 2)
     assert (seen.genuine.sum(), seen.impostor.sum()) == (found.same.sum(), (~found.same).sum())
     expected = np.histogram(found.scores[found.same], bins=100, range=(-1, 1))[0]
     assert np.abs(seen.genuine - expected).sum() <= 2  # a score on an edge
@@ -78,7 +82,8 @@ def test_the_distributions_hold_every_comparison_once() -> None:
 def test_the_order_of_the_embeddings_does_not_matter() -> None:
     units, labels = faces(0.8, 4)
     order = np.random.default_rng(5).permutation(len(labels))
-    first, second = resample(units, labels, 0.05, 10)[0], resample(units[order], labels[order], 0.05, 10)[0]
+    known = exact(units, labels)
+    first, second = resample(units, labels, known, 10)[0], resample(units[order], labels[order], known, 10)[0]
     np.testing.assert_allclose(first.figures["eer"], second.figures["eer"], atol=1e-6)
 
 
@@ -101,8 +106,10 @@ def test_undefined_resamples_are_counted() -> None:
 
 def test_a_network_that_makes_all_faces_one_has_figures_without_intervals() -> None:
     units, labels = np.full((60, 4), 0.5, np.float32), np.arange(60) // 3
-    found, _ = resample(units, labels, 0.5, 20)
+    units[1::3] -= np.float32(1e-6)  # nearly: all cosines within one thousandth of the finest threshold
+    found, _ = resample(unit_vectors(units), labels, {"eer": 0.4, "tar_1e-2": 0.0}, 20)
     assert found.interval("tar_1e-2") is None
+    assert found.interval("eer") is None
     assert paired_difference([found], [found], "tar_1e-2") is None
 
 

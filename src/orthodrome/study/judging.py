@@ -47,7 +47,8 @@ def judge_test(model: Model, reader: ImageReader, pairs: ProtocolData, folder: P
     save_embeddings(embeddings, folder / EMBEDDINGS_FILE)
     values = rates(embeddings)
     units = unit_vectors(embeddings.vectors)
-    found, seen = resample(units, embeddings.labels, float(values["eer"]), resamples)
+    exact = {figure: float(values[figure]) for figure in values.keys() & set(FIGURES)}
+    found, seen = resample(units, embeddings.labels, exact, resamples)
     for figure in values.keys() & set(FIGURES):
         if interval := found.interval(figure):
             values |= {f"{figure}_low": number(interval.low), f"{figure}_high": number(interval.high)}

@@ -26,6 +26,8 @@ MANY_PEOPLE, FEW_LEVELS, MORE_LEVELS = 1000, (0.5, 0.7, 0.85, 1.0, 1.18, 1.43, 2
 stays near, and each level costs a product of (R, P) with (P, P).
 """
 
+FOUND_AGAIN = 0.02
+
 _ROWS = 128
 FIGURES = ("eer", "tar_1e-2", "tar_1e-3")
 CURVE = "resampled "
@@ -99,27 +101,37 @@ def draw_people(people: int, resamples: int, seed: int = 0) -> np.ndarray:
     return np.array(drawn, dtype=np.float32)
 
 
-def resample(units: np.ndarray, labels: np.ndarray, eer: float, resamples: int, seed: int = 0) -> tuple[Resampled, Distributions]:
+def resample(
+    units: np.ndarray, labels: np.ndarray, exact: Mapping[str, float], resamples: int, seed: int = 0
+) -> tuple[Resampled, Distributions]:
     """Figures of all comparisons i < j of unit vectors (N, D) of ``labels`` (N,) in resamples of people; and their distributions.
 
-    ``eer``: the equal error rate on the set itself, around which thresholds are laid.
+    ``exact``: figures on the set itself, by name; thresholds are laid around its "eer". A figure that they do not find again there, to
+    `FOUND_AGAIN`, is undefined in all resamples: the scores of a network that makes all faces one lie between two thresholds.
     """
     order = np.argsort(labels, kind="stable")
     vectors, people = torch.from_numpy(units[order]), np.unique(labels[order], return_inverse=True)[1]
     impostors, distributions = _first_pass(vectors, people)
-    shares = {"eer": max(eer, 1e-6), **FARS}
+    shares = {"eer": max(exact["eer"], 1e-6), **FARS}
     sizes = np.bincount(people)
     factors = FEW_LEVELS if len(sizes) >= MANY_PEOPLE else MORE_LEVELS
     near = {_level(impostors, share * factor) for share in shares.values() for factor in factors}
     levels = np.array(sorted({*near, _above_all(impostors)}, reverse=True))
-    draws = draw_people(len(sizes), resamples, seed)
+    itself = np.ones((1, len(sizes)), np.float32)
+    draws = np.concatenate([itself, draw_people(len(sizes), resamples, seed)])
     accepted, rightly = _weights(vectors, people, levels.astype(np.float32), draws)
     with np.errstate(invalid="ignore", divide="ignore"):  # a resample may have no genuine comparison
         far = accepted / _impostor_weight(draws, sizes)[:, None]
         tar = rightly / (draws @ (sizes * (sizes - 1) / 2))[:, None]
     figures = {"eer": _equal_error_rates(far, tar), **{name: _rates_at(far, tar, share) for name, share in FARS.items()}}
     mark = f"{len(labels)} images, {len(sizes)} people, {hash_of(labels)}, seed {seed}"
-    return Resampled(figures, mark), distributions
+    return Resampled({name: _known(values, exact.get(name)) for name, values in figures.items()}, mark), distributions
+
+
+def _known(values: np.ndarray, exact: float | None) -> np.ndarray:
+    """The resampled ones of ``values`` (1 + R,), of which the first is that of the set itself."""
+    lost = exact is not None and not abs(values[0] - exact) <= FOUND_AGAIN  # also where it is undefined
+    return np.full(len(values) - 1, np.nan) if lost else values[1:]
 
 
 def hash_of(labels: np.ndarray) -> str:
