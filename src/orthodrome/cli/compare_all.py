@@ -38,7 +38,7 @@ def compare_all(
 
     Example: orthodrome compare-all faces.npz --far 1e-4 --far 1e-6 --roc
     """
-    from orthodrome.cli.output import remarks, show
+    from orthodrome.cli.output import remarks, show_report
     from orthodrome.evaluation import compare_all as compare
     from orthodrome.evaluation import streaming_memory, write_report
     from orthodrome.evaluation.streaming.sides import comparison, count, side
@@ -76,10 +76,7 @@ def compare_all(
             progress=progress,
         )
     written = write_report(found.to_report(), out)
-    show(found.summary())
-    if written.notice:
-        print(written.notice, file=sys.stderr)
-    show(f"report: {next(file for file in written.files if file.suffix == '.html')}")
+    show_report(found.summary(), written)
 
 
 def _default_fars(impostors: int, roc: bool) -> list[str]:

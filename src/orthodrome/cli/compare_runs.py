@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,12 +18,9 @@ def compare_runs(
 
     Example: orthodrome compare-runs runs/a runs/b --out comparison
     """
-    from orthodrome.cli.output import show
+    from orthodrome.cli.output import show_report
     from orthodrome.evaluation.stored import compare_runs as compare
 
     found = compare(runs)
     written = found.write(out)
-    show(found.summary())
-    if written.notice:
-        print(written.notice, file=sys.stderr)
-    show(f"report: {next(file for file in written.files if file.suffix == '.html')}")
+    show_report(found.summary(), written)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,7 +51,7 @@ def evaluate(
 
     Example: orthodrome evaluate runs/x --protocol lfw --data lfw/ --pairs pairs.txt
     """
-    from orthodrome.cli.output import show
+    from orthodrome.cli.output import show, show_report
     from orthodrome.cli.protocols import protocol_table
     from orthodrome.evaluation import write_report
     from orthodrome.files import check_writable
@@ -74,10 +73,7 @@ def evaluate(
     result = audited(result, embeddings, training) if training is not None else result
     shown = {key: image for key, image in images.items() if isinstance(image, bytes | Path)}
     written = write_report(result.to_report(), out or beside, shown)
-    show(result.summary())
-    if written.notice:
-        print(written.notice, file=sys.stderr)
-    show(f"report: {next(file for file in written.files if file.suffix == '.html')}")
+    show_report(result.summary(), written)
 
 
 def _protocol(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 
 if TYPE_CHECKING:
     from orthodrome.data import ImageReader
+    from orthodrome.evaluation.report import Written
 
 
 def show(result: RenderableType) -> None:
@@ -18,6 +20,14 @@ def show(result: RenderableType) -> None:
 def remarks() -> Console:
     """Standard error."""
     return Console(stderr=True)
+
+
+def show_report(summary: str, written: Written) -> None:
+    """The result of an evaluation, and where its report is."""
+    show(summary)
+    if written.notice:
+        print(written.notice, file=sys.stderr)
+    show(f"report: {next(file for file in written.files if file.suffix == '.html')}")
 
 
 def show_left_out(reader: ImageReader) -> None:
