@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
 import struct
+import threading
 import zlib
 from pathlib import Path
 
@@ -263,6 +265,33 @@ def test_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"bomb\.png: 30000×30000 pixels are over the limit of 100 megapixels"):
         decode_image(path)
     assert limit_before == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_process_forked_while_a_thread_decodes_can_decode() -> None:
+    data, stop = encoded(Image.fromarray(smooth(8, 8)), "PNG"), threading.Event()
+
+    def keep_decoding() -> None:
+        while not stop.is_set():
+            decode_image(data)
+
+    threads = [threading.Thread(target=keep_decoding) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    processes = [multiprocessing.get_context("fork").Process(target=decode_image, args=(data,)) for _ in range(40)]
+    try:
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(20)
+        assert [process.exitcode for process in processes] == [0] * len(processes)
+    finally:
+        stop.set()
+        for process in processes:
+            process.kill()
+        for thread in threads:
+            thread.join()
 
 
 def test_random_bytes_after_a_good_signature_are_one_line_errors() -> None:

@@ -7,6 +7,7 @@ What is done to each kind of file
 - Transparent pixels are laid over black, the colour that aligned crops have outside the photograph.
 - 16-bit values keep their high byte (``value >> 8``), grey and colour alike. 32-bit and float pixels are
   refused: nothing in the file says which value is white.
+- Plain JPEGs do not go through Pillow (`orthodrome.data.jpeg`); their pixels are the same.
 - Only the formats of `FORMATS` are tried, chosen by content, not by file name.
 """
 
@@ -23,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from orthodrome.data.jpeg import decode_plain_jpeg
 from orthodrome.types import InputError
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF")
@@ -30,7 +32,9 @@ MAX_PIXELS = 100_000_000
 
 Size = tuple[int, int]
 
-_pillow_limit = threading.Lock()
+_pillow_limit = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a process forked while another thread holds it would wait for ever
+    os.register_at_fork(before=_pillow_limit.acquire, after_in_parent=_pillow_limit.release, after_in_child=_pillow_limit.release)
 
 
 def decode_image(source: bytes | str | Path, size: Size | None = None, name: str | None = None) -> np.ndarray:
@@ -54,10 +58,14 @@ def decode_image(source: bytes | str | Path, size: Size | None = None, name: str
     data = source if isinstance(source, bytes) else read_bytes(source)
     if not data:
         raise InputError(f"{called}: the file is empty; expected an image")
+    least = max(size) if size else 0  # of both sides, because the orientation may still swap them
+    plain = decode_plain_jpeg(data, least, MAX_PIXELS)
+    if plain is not None:
+        return _resized(plain, size)
     try:
         with _open_header(data) as image:
             _check(image)
-            return _decode(image, size)
+            return _resized(_decode(image, least), size)
     except (InputError, MemoryError) as error:
         raise type(error)(f"{called}: {error}") from None
     except UnidentifiedImageError:
@@ -123,15 +131,17 @@ def _check(image: Image.Image) -> None:
         raise InputError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES is set, which hides truncated files; set it to False")
 
 
-def _decode(image: Image.Image, size: Size | None) -> np.ndarray:
-    if size is not None:
-        side = max(size)  # a square, because the orientation may still swap the sides
-        image.draft(None, (side, side))
+def _decode(image: Image.Image, least: int) -> np.ndarray:
+    if least:
+        image.draft(None, (least, least))
     ImageOps.exif_transpose(image, in_place=True)
-    rgb = _to_rgb(image)
-    if size is not None and rgb.size != (size[1], size[0]):
-        rgb = rgb.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.array(rgb)
+    return np.array(_to_rgb(image))
+
+
+def _resized(pixels: np.ndarray, size: Size | None) -> np.ndarray:
+    if size is None or pixels.shape[:2] == size:
+        return pixels
+    return np.array(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
