@@ -35,6 +35,8 @@ def row(folder: Path) -> dict[str, str]:
     metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
     last = metrics["evaluations"][-1]
     accuracy, eer = last["accuracy"], last["eer"]
+    if not accuracy.get("by_identity"):
+        sys.exit(f"{folder}: its pairs give no interval by identity (too few people, or ids without names); the table is of such")
     minutes, rate = training_cost(folder, recipe, metrics["images"])
     tar = {f"{entry['far']:g}": entry["tar"] for entry in last["tar_at_far"]}
     return {

@@ -258,5 +258,5 @@ def test_evaluate_embeddings_of_another_toolkit(run_cli: Run, small_faces: Path,
     assert code == 0, errors
     for text in ("accuracy", "convention insightface", "overlap           1 of 6 test people"):
         assert text in printed
-    report = json.loads((tmp_path / "evaluation-pairs-theirs" / "report.json").read_text())
+    report = json.loads((tmp_path / "evaluation-pairs-theirs-convention=insightface" / "report.json").read_text())
     assert report["metrics"]["overlap"]["pairs"] == [{"train": "person 3", "test": "person_3"}]

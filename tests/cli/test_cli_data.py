@@ -169,6 +169,8 @@ def test_a_verification_bin_becomes_safe_and_a_hostile_one_is_refused(run_cli: R
     [
         (("convert", "FACES", "OUT", "--to", "rex"), "unknown form of a set 'rex'. Did you mean 'rec'"),
         (("convert", "FACES", "FACES", "--to", "rec"), "is there already"),
+        (("convert", "FACES", "INSIDE", "--to", "rec"), "lies in the set it is made of"),
+        (("split", "FACES", "INSIDE", "--test-people", "2"), "lies in the set it is made of"),
         (("convert", "NOWHERE", "OUT", "--to", "rec"), "no such file or folder; expected a folder of identities"),
         (("split", "FACES", "OUT", "--test-people", "6"), "test_identities must be in [1, 5]"),
         (("index", "NOWHERE.rec"), "no such file"),
@@ -178,7 +180,13 @@ def test_a_verification_bin_becomes_safe_and_a_hostile_one_is_refused(run_cli: R
     ],
 )
 def test_mistakes_end_in_one_line(run_cli: Run, faces: Path, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
-    places = {"FACES": faces, "OUT": tmp_path / "out", "NOWHERE": tmp_path / "nowhere", "NOWHERE.rec": tmp_path / "nowhere.rec"}
+    places = {
+        "FACES": faces,
+        "INSIDE": faces / "all",
+        "OUT": tmp_path / "out",
+        "NOWHERE": tmp_path / "nowhere",
+        "NOWHERE.rec": tmp_path / "nowhere.rec",
+    }
     code, _, error = run_cli("data", *(places.get(word, word) for word in arguments))
     assert code == 1
     assert message in error

@@ -110,18 +110,18 @@ def convert(
     Example: orthodrome data convert faces/ faces-rec --to rec
     """
     from orthodrome.cli.output import remarks, show, show_left_out
-    from orthodrome.data import open_reader
     from orthodrome.data.conversion import Encoding
-    from orthodrome.data.conversion import convert as write
+    from orthodrome.data.jobs import Copying
     from orthodrome.data.naming import folder_changes
     from orthodrome.data.parallel import available_processors
     from orthodrome.training.telemetry import counting
 
     encoding = Encoding((size, size) if size else None, quality or 95) if size or quality else None
     with counting(remarks(), "converting") as progress:
-        reader = open_reader(source, budget, progress)
+        copying = Copying(source, target, form, budget, progress)
+        reader = copying.open()
         processes = available_processors() if workers is None else workers
-        write(reader, target, form, encoding=encoding, per_file=per_file, workers=processes, progress=progress)
+        copying.write(reader, encoding=encoding, per_file=per_file, workers=processes)
     show(f"{len(reader):,} images of {len(reader.class_names):,} people: {target}")
     for change in folder_changes(reader) if form == "folder" else ():
         show(f"changed: {change}")

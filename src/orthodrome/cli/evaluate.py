@@ -30,7 +30,8 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the report; default: evaluation-PROTOCOL in a folder, evaluation-PROTOCOL-NAME beside a file."
+            help="Folder of the report; default: evaluation-PROTOCOL in a folder, evaluation-PROTOCOL-NAME beside a file; "
+            "options that were --set follow in the name."
         ),
     ] = None,
     ids: Annotated[Path | None, typer.Option(help="For embeddings: text file with the id of each row.")] = None,
@@ -64,16 +65,25 @@ def evaluate(
         return
     if model is None:
         raise InputError("MODEL|EMBEDDINGS is missing: what is to be measured; --list shows the protocols")
-    beside = model / f"evaluation-{protocol}" if model.is_dir() else model.parent / f"evaluation-{protocol}-{model.stem}"
-    check_writable(out or beside)
     where, images = _protocol(model, protocol, data, lists, settings or [])
+    folder = out or _report_folder(model, where)
+    check_writable(folder)
     training = training_set(train_set) if train_set else None
     embeddings = _embeddings(model, images, flip, ids, labels, preprocessing)
     result = evaluate_embeddings(embeddings, where)
     result = audited(result, embeddings, training) if training is not None else result
     shown = {key: image for key, image in images.items() if isinstance(image, bytes | Path)}
-    written = write_report(result.to_report(), out or beside, shown)
+    written = write_report(result.to_report(), folder, shown)
     show_report(result.summary(), written)
+
+
+def _report_folder(model: Path, where: ProtocolData) -> Path:
+    """In the folder of a run, or beside a file: one for each protocol and what is set of it."""
+    from orthodrome.data.naming import safe_name
+
+    names = ["evaluation", where.protocol, *([] if model.is_dir() else [model.stem])]
+    name = "-".join([*names, *(f"{key}={value}" for key, value in sorted(where.options.items()))])
+    return (model if model.is_dir() else model.parent) / safe_name(name)
 
 
 def _protocol(

@@ -38,12 +38,16 @@ class Copying:
     progress: Progress | None = None
 
     def open(self) -> ImageReader:
-        """The reader of the source."""
+        """The reader of the source. Raises InputError where the target lies in it: it would be a part of the set from then on."""
+        if self.source.resolve() in self.target.resolve().parents:
+            raise InputError(
+                f"{printable(self.target)} lies in the set it is made of, {printable(self.source)}; choose a folder apart"
+            )
         return open_reader(self.source, self.budget, self.progress)
 
-    def write(self, reader: ImageReader, part: str = "", beside: Mapping[str, bytes] | None = None) -> None:
-        """What is made of it, into the target or a ``part`` of it; see `convert`."""
-        convert(reader, self.target / part, self.form, beside=beside, progress=self.progress)
+    def write(self, reader: ImageReader, part: str = "", **how: Any) -> None:
+        """What is made of it, into the target or a ``part`` of it; ``how`` as `convert` takes it."""
+        convert(reader, self.target / part, self.form, progress=self.progress, **how)
 
 
 def verify_set(path: Path, workers: int, progress: Progress | None = None) -> Verification:
