@@ -51,7 +51,8 @@ class Batch:
 class Preprocessing:
     """How pixels become the network's input. It is part of a model: stored with it and checked when it is loaded.
 
-    ``size`` is (height, width). The network sees ``(x − mean) / std`` of 8-bit values in ``colour`` order.
+    ``size`` is (height, width), to which whole images are resized. The network sees ``(x − mean) / std`` of 8-bit values in ``colour``
+    order, of the middle of size ``center_crop`` where that is given: as SphereFace's 112×96 is the middle of ArcFace's 112×112.
     ``template`` names the alignment the crops follow, for example ``"arcface112"``; ``"none"`` when they follow none.
     """
 
@@ -60,14 +61,23 @@ class Preprocessing:
     mean: float = 127.5
     std: float = 127.5
     template: str = "none"
+    center_crop: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if len(self.size) != 2 or min(self.size) < 1:
             raise InputError(f"image size must be two positive integers (height, width); got {self.size}")
+        crop = self.input_size
+        if len(crop) != 2 or min(crop) < 1 or crop[0] > self.size[0] or crop[1] > self.size[1]:
+            raise InputError(f"center_crop is (height, width) within the image size {self.size}; got {crop}")
         if self.colour != "RGB":
             raise InputError(f"colour order must be 'RGB'; got {self.colour!r}")
         if not self.std > 0:
             raise InputError(f"std must be positive; got {self.std}")
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of what the network sees."""
+        return self.center_crop or self.size
 
 
 @runtime_checkable

@@ -102,6 +102,26 @@ def test_network_input(dtype: torch.dtype, channels_last: bool) -> None:
     assert images.dtype == torch.uint8
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("crop", [(9, 7), (5, 3), (4, 7), (1, 2)])
+def test_network_input_is_the_middle(crop: tuple[int, int], channels_last: bool) -> None:
+    images = torch.from_numpy(pictures(2))
+    whole = to_network_input(images, Preprocessing(size=(9, 7)))
+    result = to_network_input(images, Preprocessing(size=(9, 7), center_crop=crop), channels_last=channels_last)
+    rows, columns = (
+        [i for i in range(side) if (side - part) // 2 <= i < (side - part) // 2 + part]
+        for side, part in zip((9, 7), crop, strict=True)
+    )
+    torch.testing.assert_close(result, whole[:, :, rows][:, :, :, columns], rtol=0, atol=0)
+    assert result.is_contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+@pytest.mark.parametrize("crop", [(10, 7), (9, 8), (0, 3), (3,)])
+def test_a_crop_lies_within_the_image(crop: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"center_crop is \(height, width\) within the image size"):
+        Preprocessing(size=(9, 7), center_crop=crop)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("images", [torch.zeros(2, 3, 9, 7), torch.zeros(2, 3, 7, 9, dtype=torch.uint8)])
 def test_network_input_errors(images: torch.Tensor) -> None:
     with pytest.raises(InputError, match=r"uint8 \(B, \*\(3, 9, 7\)\); got"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,17 @@ def test_embedding_is_the_network_on_scaled_rgb_pixels(model: Model, images: np.
     np.testing.assert_allclose(none, straight, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(both, straight + mirrored, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(side, torch.cat([straight, mirrored], dim=1), rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_that_sees_the_middle(images: np.ndarray, tmp_path: Path) -> None:
+    made = create_model("sfnet4", 8, replace(PREPROCESSING, center_crop=(16, 32)), {"width": 0.125})
+    save_model(made, tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path)
+    assert loaded.preprocessing == made.preprocessing
+    pixels = (torch.from_numpy(images).permute(0, 3, 1, 2).float() - 127.5) / 128
+    with torch.no_grad():
+        expected = loaded.network(pixels[:, :, 8:24, 8:40])
+    np.testing.assert_allclose(loaded.embed(images, flip="none", workers=0).vectors, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_embeddings_do_not_depend_on_batch_size_or_mode(model: Model, images: np.ndarray) -> None:

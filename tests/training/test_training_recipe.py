@@ -27,7 +27,9 @@ def test_shipped_recipes_are_valid_and_build(path: Path) -> None:
     from orthodrome.losses import get
 
     recipe = load_recipe(path)
-    create_backbone(recipe.backbone.name, recipe.backbone.embedding_dim, recipe.data.height_and_width, **recipe.backbone.options)
+    create_backbone(
+        recipe.backbone.name, recipe.backbone.embedding_dim, recipe.data.preprocessing.input_size, **recipe.backbone.options
+    )
     get(recipe.loss.name, **recipe.loss.options)
 
 
@@ -53,11 +55,20 @@ def test_mistakes_are_named(content: dict[str, object], message: str) -> None:
 
 def test_overrides_are_yaml_values() -> None:
     recipe = load_recipe(
-        None, ["schedule.epochs=3", "loss.margin=0.4", "data.size=[112, 96]", "deterministic=true", "data.cache=false"]
+        None,
+        [
+            "schedule.epochs=3",
+            "loss.margin=0.4",
+            "data.size=[112, 96]",
+            "data.center_crop=80",
+            "deterministic=true",
+            "data.cache=false",
+        ],
     )
     assert recipe.schedule.epochs == 3
     assert recipe.loss.options == {"margin": 0.4}
     assert recipe.data.height_and_width == (112, 96)
+    assert recipe.data.preprocessing.input_size == (80, 80)
     assert recipe.deterministic is True
     assert recipe.data.cache is False
 

@@ -185,7 +185,7 @@ def to_network_input(
     dtype: torch.dtype = torch.float32,
     channels_last: bool = False,
 ) -> Tensor:
-    """``(x − mean) / std`` of uint8 images (B, 3, H, W), computed in float32 on the device of the images.
+    """``(x − mean) / std`` of uint8 images (B, 3, H, W), or of their middle, computed in float32 on the device of the images.
 
     Raises:
         InputError: the images are not uint8 (B, 3, H, W) of the size the model was made for.
@@ -193,6 +193,8 @@ def to_network_input(
     expected = (3, *preprocessing.size)
     if images.dtype != torch.uint8 or tuple(images.shape[1:]) != expected:
         raise InputError(f"images must be uint8 (B, *{expected}); got {images.dtype} {tuple(images.shape)}")
+    height, width = preprocessing.input_size
+    top, left = (preprocessing.size[0] - height) // 2, (preprocessing.size[1] - width) // 2
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    pixels = images.to(torch.float32, memory_format=layout)
+    pixels = images[:, :, top : top + height, left : left + width].to(torch.float32, memory_format=layout)
     return pixels.sub_(preprocessing.mean).div_(preprocessing.std).to(dtype)

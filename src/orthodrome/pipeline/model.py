@@ -68,7 +68,7 @@ def create_model(
     """A new, untrained model. Raises InputError for an unknown network, option or alignment template."""
     check_template(preprocessing.template)
     options = dict(options or {})
-    network = create_backbone(backbone, embedding_dim, preprocessing.size, **options)
+    network = create_backbone(backbone, embedding_dim, preprocessing.input_size, **options)
     return Model(network, preprocessing, backbone, embedding_dim, options)
 
 
@@ -113,8 +113,8 @@ def _described(file: Path, plain: str) -> Model:
     """The untrained model of a description as `save_model` writes it."""
     try:
         description = json.loads(plain)
-        preprocessing = description["preprocessing"]
-        preprocessing = Preprocessing(**{**preprocessing, "size": tuple(preprocessing["size"])})
+        plain = {key: tuple(value) if isinstance(value, list) else value for key, value in description["preprocessing"].items()}
+        preprocessing = Preprocessing(**plain)
         network = (description["backbone"], description["embedding_dim"], preprocessing, description["options"])
         meta = description["meta"]
     except (KeyError, TypeError, ValueError) as error:

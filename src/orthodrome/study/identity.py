@@ -17,7 +17,7 @@ PROTOCOL = 1
 SAME_RESULT = ("name", "checkpoint_every", "log", "device", "compile", "evaluation.every", "data.workers", "data.cache")
 """Keys of a recipe that change no result beyond rounding."""
 
-LATER: Mapping[str, Any] = {"head.sharded": True, "sync_batch_norm": False}
+LATER: Mapping[str, Any] = {"head.sharded": True, "sync_batch_norm": False, "data.center_crop": None}
 """Keys that recipes or losses (``loss.key``) have got since rows were first written, with the value that is as if they were not there:
 left out of the digest where they have it, so that old rows stay known.
 """

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from orthodrome.registry import near_matches
-from orthodrome.types import InputError
+from orthodrome.types import InputError, Preprocessing
 
 
 class _Section(BaseModel):
@@ -96,8 +96,9 @@ class AugmentationSettings(_Section):
 
 
 class DataSettings(AugmentationSettings):
-    """What the network sees. ``size`` is a side or [height, width]; pixels become ``(x − mean)/std``. The strengths of the augmentation
-    are keys of this section too.
+    """What the network sees. ``size`` is a side or [height, width], to which whole images are resized; ``center_crop``, likewise, is the
+    size of their middle, to which the network is confined after the augmentation. Pixels become ``(x − mean)/std``. The strengths of
+    the augmentation are keys of this section too.
 
     ``quarantine`` is the share of the set that may be left out because it cannot be used; each such item is reported.
 
@@ -106,6 +107,7 @@ class DataSettings(AugmentationSettings):
     """
 
     size: int | tuple[int, int] = 112
+    center_crop: int | tuple[int, int] | None = None
     mean: float = 127.5
     std: float = Field(127.5, gt=0)
     template: str = "none"
@@ -119,7 +121,17 @@ class DataSettings(AugmentationSettings):
     @property
     def height_and_width(self) -> tuple[int, int]:
         """``size`` as (height, width)."""
-        return (self.size, self.size) if isinstance(self.size, int) else self.size
+        return _height_and_width(self.size)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is part of the model."""
+        crop = None if self.center_crop is None else _height_and_width(self.center_crop)
+        return Preprocessing(self.height_and_width, "RGB", self.mean, self.std, self.template, crop)
+
+
+def _height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
 
 
 class OptimizerSettings(_Section):

@@ -46,7 +46,7 @@ from orthodrome.training.report import AfterEpoch, Evaluate, FullReport, Observe
 from orthodrome.training.schedules import create_schedule
 from orthodrome.training.stopping import StopRequest
 from orthodrome.training.telemetry import counting, say, training_progress
-from orthodrome.types import InputError, LossOutput, Preprocessing
+from orthodrome.types import InputError, LossOutput
 
 RECIPE_FILE, INPUTS_FILE = "recipe.yaml", "inputs.yaml"
 CHECKPOINT_FILE, METRICS_FILE = "checkpoint.pt", "metrics.json"
@@ -223,9 +223,7 @@ def create_learner(recipe: Recipe, reader: ImageReader, team: Team | None = None
 
 def _create_network(recipe: Recipe, team: Team) -> tuple[torch.device, Model]:
     device = team.device(choose_device(recipe.device))
-    settings = recipe.data
-    preprocessing = Preprocessing(settings.height_and_width, "RGB", settings.mean, settings.std, settings.template)
-    model = create_model(recipe.backbone.name, recipe.backbone.embedding_dim, preprocessing, recipe.backbone.options)
+    model = create_model(recipe.backbone.name, recipe.backbone.embedding_dim, recipe.data.preprocessing, recipe.backbone.options)
     layout: Any = {"memory_format": torch.channels_last if recipe.channels_last else torch.contiguous_format}
     model.network.to(device, **layout)
     return device, replace(model, network=team.synchronised(model.network, device)) if recipe.sync_batch_norm else model
