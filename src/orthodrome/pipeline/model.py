@@ -113,8 +113,10 @@ def _described(file: Path, plain: str) -> Model:
     """The untrained model of a description as `save_model` writes it."""
     try:
         description = json.loads(plain)
-        stored = description["preprocessing"].items()
-        preprocessing = Preprocessing(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored})
+        stored: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in description["preprocessing"].items()
+        }
+        preprocessing = Preprocessing(**stored)
         network = (description["backbone"], description["embedding_dim"], preprocessing, description["options"])
         meta = description["meta"]
     except (KeyError, TypeError, ValueError) as error:
