@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import posixpath
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import PurePosixPath
 from typing import TypeVar
 
 import numpy as np
@@ -100,7 +100,7 @@ def difference_hash(pixels: np.ndarray) -> int:
 
 
 def _remarks(key: str, content: bytes) -> Iterator[str]:
-    ending = PurePosixPath(key).suffix.lower()
+    ending = posixpath.splitext(key)[1].lower()
     fitting = extensions_of(content)
     if ending in KNOWN_ENDINGS and fitting and ending not in fitting:
         yield f"named {ending}, but it is a {fitting[0]}"

@@ -64,9 +64,10 @@ def verify(reader: ImageReader, workers: int = 0, progress: Progress | None = No
         if isinstance(found, Problem):
             problems.append(found)
             continue
-        sample, place = reader.sample(index), reader.place(index)
-        digest, odd = found
-        remarks += [Problem(place.file, sample.key, place.offset, remark) for remark in odd]
+        sample, (digest, odd) = reader.sample(index), found
+        if odd:
+            place = reader.place(index)
+            remarks += [Problem(place.file, sample.key, place.offset, remark) for remark in odd]
         keys.append(sample.key)
         digests += digest
         whole.update(digest + sample.label.to_bytes(8, "little"))
