@@ -8,15 +8,17 @@ products in turn; the peak of memory beyond W, its gradient and the embeddings; 
 run. Reduced precision also states its error: of the loss, and the cosine of its gradients with those in float32.
 
 `--trained` measures gradient filtering where it belongs, on a trained state: unit proxies at random, samples around their own at
-angles as a trained network has them (cosine 0.72 ± 0.08), one in twenty hard (0.45), one in fifty with another's label.
-Appends rows to results/heads.csv.
+angles as a trained network has them (cosine 0.72 ± 0.08), one in twenty hard (0.45), one in fifty with another's label. Each
+step takes another of a few batches, whose tiles differ in size. Appends rows to results/heads.csv.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import cycle
 from statistics import median
 from typing import Any
 
@@ -33,24 +35,45 @@ LOSSES = ("arcface", "sv_am_softmax", "sphereface2")
 ROUNDS = {10_000: 21, 100_000: 7, 1_000_000: 3}
 FLOORS = (1e-3, 3e-3, 1e-2)
 
-State = tuple[Tensor, Tensor, Tensor]
-"""Embeddings (B, D), labels (B,), proxies (C, D)."""
+BATCHES = 8
+
+Batch = tuple[Tensor, Tensor]
+"""Embeddings (B, D) and labels (B,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Proxies (C, D), and batches that steps take in turn."""
+
+    proxies: Tensor
+    batches: tuple[Batch, ...]
+
+    def steps(self, head: Callable[[Tensor, Tensor], Any]) -> Step:
+        """A step of ``head`` on the next batch; each has been taken once, so that all sizes of tiles are compiled."""
+        steps = [head_step(head, x, labels) for x, labels in self.batches]
+        for step in steps:
+            step()
+        turns = cycle(steps)
+        return lambda: next(turns)()
 
 
 def random_state(classes: int, dimension: int, batch: int) -> State:
     """As training starts."""
     torch.manual_seed(0)
-    return (
-        torch.randn(batch, dimension, requires_grad=True),
-        torch.randint(classes, (batch,)),
-        0.01 * torch.randn(classes, dimension),
-    )
+    batches = tuple((torch.randn(batch, dimension, requires_grad=True), torch.randint(classes, (batch,))) for _ in range(BATCHES))
+    return State(0.01 * torch.randn(classes, dimension), batches)
 
 
 def trained_state(classes: int, dimension: int, batch: int) -> State:
     """As it ends, see the top of the file."""
     torch.manual_seed(0)
     proxies = functional.normalize(torch.randn(classes, dimension))
+    return State(proxies, tuple(trained_batch(proxies, batch) for _ in range(BATCHES)))
+
+
+def trained_batch(proxies: Tensor, batch: int) -> Batch:
+    """Samples around their own proxies."""
+    classes, dimension = proxies.shape
     labels = torch.randint(classes, (batch,))
     cosines = (0.72 + 0.08 * torch.randn(batch)).clamp(0.3, 0.95)
     cosines[: batch // 20] = 0.45
@@ -60,14 +83,13 @@ def trained_state(classes: int, dimension: int, batch: int) -> State:
     x = cosines.unsqueeze(1) * own + (1 - cosines**2).sqrt().unsqueeze(1) * aside
     wrong = slice(batch // 20, batch // 20 + batch // 50)
     labels[wrong] = torch.randint(classes, (len(labels[wrong]),))
-    return (20 * x).requires_grad_(), labels, proxies
+    return (20 * x).requires_grad_(), labels
 
 
 def head_of(loss: str, state: State, **options: Any) -> ProxyHead:
     """A head on these proxies. SphereFace2 gets the bias that training has found at the end: −0.3·scale."""
-    x, _, proxies = state
-    head = ProxyHead(loss, len(proxies), x.shape[1], init="normal", **options)
-    head.weight.data = proxies
+    head = ProxyHead(loss, *state.proxies.shape, init="normal", **options)
+    head.weight.data = state.proxies
     return head
 
 
@@ -124,10 +146,10 @@ def metric_learning(state: State) -> Step:
     """ArcFaceLoss of pytorch-metric-learning on the same proxies."""
     from pytorch_metric_learning.losses import ArcFaceLoss  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
-    x, labels, proxies = state
-    module = ArcFaceLoss(num_classes=len(proxies), embedding_size=x.shape[1], margin=28.65, scale=64)
-    module.load_state_dict({"W": proxies.T})
-    return head_step(module, x, labels)
+    classes, dimension = state.proxies.shape
+    module = ArcFaceLoss(num_classes=classes, embedding_size=dimension, margin=28.65, scale=64)
+    module.load_state_dict({"W": state.proxies.T})
+    return state.steps(module)
 
 
 def report(classes: int, sizes: dict[str, str], loss: str, options: str, row: dict[str, str], dry: bool) -> None:
@@ -151,12 +173,12 @@ def main() -> None:
     for classes in given.classes:
         rounds = given.rounds or ROUNDS.get(classes, 5)
         state = (trained_state if given.trained else random_state)(classes, given.dimension, given.batch)
-        x, labels, proxies = state
+        x, proxies = state.batches[0][0], state.proxies
         sizes = {"state": "trained" if given.trained else "random", "batch": str(given.batch), "dimension": str(given.dimension)}
         products, owned = products_step(x.detach(), proxies), proxies.nbytes + x.nbytes
         for loss, options, head, exact in variants(state, given.trained):
-            row = errors(head, exact, x, labels) if exact else {}
-            row |= measured(head_step(head, x, labels), products, rounds, owned)
+            row = errors(head, exact, *state.batches[0]) if exact else {}
+            row |= measured(state.steps(head), products, rounds, owned)
             report(classes, sizes, loss, options, row, given.dry)
         if not given.trained:
             name = f"pytorch-metric-learning {version('pytorch-metric-learning')}"
