@@ -39,8 +39,8 @@ nothing stands in *measured here* that was not measured by this code.
   relative in float64 (UniFace to 10⁻⁷: its public code keeps the bias in float32). `tests/golden/test_golden_losses.py` runs them.
 - **EER on strangers** is from [every row learns](every-row-learns.md): 30 people in training, 10 in the test, one seed. It shows that a
   loss learns, and ranks nothing.
-- **At this size** is what the [first study](study/first.md) says (its page tells what was run and how alike settings were tuned): about forty runs of a small network on 1,369 people, judged on all
-  comparisons of LFW. {RULE}
+- **At this size** is what the [first study](study/first.md) says (its page tells what was run and how alike settings were tuned): some
+  forty runs of a small network on 1,369 people, judged on all comparisons of LFW. {RULE}
 - **The paper's number** is quoted with its source. *Unchecked*: quoted from memory and not yet compared with the paper; *?*: not at hand.
 
 The page is made by `python docs/render_ledger.py` of `docs/ledger.yaml`; a test checks that all code and all tests named here exist.
