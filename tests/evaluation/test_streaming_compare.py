@@ -22,7 +22,7 @@ from orthodrome import fuse
 from orthodrome.evaluation import canonical_scores, compare_all, equal_error_rate, pair_scores, streaming_memory, tar_at_far
 from orthodrome.evaluation.scores import score_block, unit_vectors
 from orthodrome.evaluation.streaming import compare, passes, pilot, tiles
-from orthodrome.evaluation.streaming.screens import BFLOAT16, FLOAT32, bound, holds
+from orthodrome.evaluation.streaming.screens import BFLOAT16, FLOAT32, INT8, bound, holds
 from orthodrome.evaluation.streaming.sides import side
 from orthodrome.evaluation.streaming.tallies import Tally
 from orthodrome.types import InputError
@@ -65,7 +65,7 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiles, "_panel_rows", lambda dimension: 128)
 
 
-@pytest.mark.parametrize("screen", ["fp32", "bf16", "auto"])
+@pytest.mark.parametrize("screen", ["fp32", "bf16", "int8", "auto"])
 def test_within_one_set(screen: str, small_tiles: None) -> None:
     vectors, labels = people(0, 431, 16, 30)
     every = pair_scores(vectors, labels)
@@ -78,7 +78,7 @@ def test_within_one_set(screen: str, small_tiles: None) -> None:
     assert found.counts.counted == len(every)
 
 
-@pytest.mark.parametrize("screen", ["fp32", "bf16"])
+@pytest.mark.parametrize("screen", ["fp32", "bf16", "int8"])
 def test_probes_against_a_gallery(screen: str, small_tiles: None) -> None:
     probes, labels = people(1, 200, 16, 20)
     gallery, others = people(2, 333, 16, 40)
@@ -92,7 +92,7 @@ def test_planted_ties_at_the_threshold_are_counted(small_tiles: None) -> None:
     vectors = generator.choice([-1.0, 1.0], size=(300, 8)).astype(np.float32)
     labels = np.arange(300) // 2
     every = pair_scores(vectors, labels)
-    for screen in ("fp32", "bf16"):
+    for screen in ("fp32", "bf16", "int8"):
         found = counted(vectors, labels, fars=FARS, roc=True, screen=screen)
         assert_same_counts(found, every.scores[every.same], every.scores[~every.same])
 
@@ -104,7 +104,7 @@ def test_planted_ties_at_the_threshold_are_counted(small_tiles: None) -> None:
     dimension=st.integers(1, 9),
     classes=st.integers(2, 9),
     coarse=st.booleans(),
-    screen=st.sampled_from(["fp32", "bf16"]),
+    screen=st.sampled_from(["fp32", "bf16", "int8"]),
 )
 def test_any_small_set(seed: int, count: int, dimension: int, classes: int, coarse: bool, screen: str) -> None:
     vectors, labels = people(seed, count, dimension, classes, coarse)
@@ -212,7 +212,7 @@ def test_the_first_bands_nearly_always_hold() -> None:
     assert "1 pass" in found.notes[0]
 
 
-@pytest.mark.parametrize("screen", [FLOAT32, BFLOAT16], ids=lambda screen: screen.name)
+@pytest.mark.parametrize("screen", [FLOAT32, BFLOAT16, INT8], ids=lambda screen: screen.name)
 @pytest.mark.parametrize("dimension", [3, 128, 512])
 def test_screens_keep_their_bound(screen: Any, dimension: int) -> None:
     generator = np.random.default_rng(13)
@@ -228,6 +228,50 @@ def test_the_bound_is_not_met_by_chance() -> None:
     rounded = torch.from_numpy(units).bfloat16().float()
     off = (rounded @ rounded.T - torch.from_numpy(score_block(units, units))).abs().max()
     assert float(off) > 10 * bound(panel, panel)
+
+
+@pytest.mark.parametrize("dimension", [2, 63, 512])
+def test_integers_near_their_steps(dimension: int) -> None:
+    """Levels that fall on a whole number of steps, or a rounding beside one: what reaches them is never lost, what does not, never sure."""
+    generator = np.random.default_rng(21)
+    rows, columns = (unit_vectors(generator.integers(-3, 4, size=(50, dimension)) + 0.25) for _ in range(2))
+    panels = INT8.panel(rows), INT8.panel(columns)
+    screened = INT8.products(*panels, slice(0, 50), torch.empty(50 * 50, dtype=torch.int32))
+    exact, unit = torch.from_numpy(score_block(rows, columns)).double(), panels[0].unit * panels[1].unit
+    assert torch.equal(screened.double(), panels[0].factors.double() @ panels[1].factors.double().T)
+    error = bound(*panels)
+    for level in [*exact.flatten()[::97], screened[0, 0].double() * unit]:
+        assert (exact[screened > INT8.rounded((level + error) / unit)] >= level).all()
+        assert (screened[exact >= level] >= INT8.rounded((level - error) / unit)).all()
+
+
+def test_integers_take_any_level() -> None:
+    ends = INT8.rounded(torch.tensor([-np.inf, -1.5, 2.0, np.inf], dtype=torch.float64))
+    assert ends.tolist() == [-(2**31) + 1, -2, 2, 2**31 - 1]
+    assert INT8.nothing < ends.min()
+
+
+def test_integers_whose_sums_overflow_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on processors that multiply numbers without a sign by numbers with one, and add two products in 16 bits."""
+    vectors, labels = people(3, 40, 8, 10, coarse=False)
+
+    def saturating(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        products = (a.int() + 128).unsqueeze(2) * b.int().unsqueeze(0)
+        two = torch.nn.functional.pad(products, (0, 0, 0, a.shape[1] % 2)).unflatten(1, (-1, 2)).sum(dim=2)
+        return out.copy_(two.clamp(-(2**15), 2**15 - 1).sum(dim=1) - 128 * b.int().sum(dim=0))
+
+    assert INT8.works(8)
+    monkeypatch.setattr(torch, "_int_mm", saturating)
+    assert not INT8.works(8)
+    with pytest.raises(InputError, match="screen='auto'"):
+        compare_all(vectors, labels, fars=(0.1,), screen="int8")
+    monkeypatch.delattr(torch, "_int_mm")
+    assert not INT8.works(8)
+    assert compare_all(vectors, labels, fars=(0.1,), resamples=0).rows
+
+
+def test_integers_of_too_many_dimensions_are_not_used() -> None:
+    assert not INT8.works(133_153)
 
 
 def test_closed_form_on_the_sphere() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orthodrome.evaluation.scores import score_block, unit_vectors
-from orthodrome.evaluation.streaming import tiles
+from orthodrome.evaluation.streaming import search, tiles
+from orthodrome.evaluation.streaming.screens import FLOAT32, Screen
 from orthodrome.evaluation.streaming.search import count_at_or_above, top_k
+from orthodrome.evaluation.streaming.sides import Comparison
 from orthodrome.types import InputError
 
 
@@ -33,7 +35,7 @@ def cut(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(tiles, "_panel_rows", lambda dimension: 48)
 
 
-@pytest.mark.parametrize("screen", ["fp32", "bf16"])
+@pytest.mark.parametrize("screen", ["fp32", "bf16", "int8"])
 @pytest.mark.parametrize("k", [1, 5, 100])
 def test_top_k_with_ties(k: int, screen: str, cut: None) -> None:
     probes, gallery = grid(0, 70, 6), grid(1, 100, 6)
@@ -43,18 +45,38 @@ def test_top_k_with_ties(k: int, screen: str, cut: None) -> None:
     np.testing.assert_array_equal(found.rows, rows)
 
 
-def test_top_k_of_what_is_allowed(cut: None) -> None:
+@pytest.mark.parametrize("screen", ["fp32", "bf16", "int8"])
+def test_top_k_of_what_is_allowed(screen: str, cut: None) -> None:
     probes, gallery = grid(2, 60, 6), grid(3, 90, 6)
     mask = np.random.default_rng(4).random((60, 90)) < 0.1
     mask[7] = False
-    found = top_k(probes, gallery, 12, allowed=lambda across, down: mask[across, down])
+    found = top_k(probes, gallery, 12, allowed=lambda across, down: mask[across, down], screen=screen)
     scores, rows = best(np.where(mask, score_block(unit_vectors(probes), unit_vectors(gallery)), -np.inf).astype(np.float32), 12)
     np.testing.assert_array_equal(found.scores, scores)
     np.testing.assert_array_equal(found.rows, np.where(np.isneginf(scores), -1, rows))
     assert (found.rows[7] == -1).all()
 
 
-@pytest.mark.parametrize("screen", ["fp32", "bf16"])
+def test_a_screen_is_chosen_by_what_it_leaves_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(8)
+    probes, gallery = (generator.normal(size=(size, 64)).astype(np.float32) for size in (30, 2500))
+    shares: list[float] = []
+
+    def asked(name: str, problem: Comparison, near: Callable[[float], float]) -> Screen:
+        shares.extend(near(error) for error in (1e-6, 0.05, 2.0))
+        return FLOAT32
+
+    monkeypatch.setattr(search, "choose_screen", asked)
+    scores = unit_vectors(probes) @ unit_vectors(gallery).T
+    top_k(probes, gallery, 25)
+    expected = [(scores >= np.quantile(scores, 0.99, axis=1, keepdims=True) - off).mean() for off in (2e-6, 0.1, 4.0)]
+    np.testing.assert_allclose(shares, expected, atol=0.02)
+    shares.clear()
+    count_at_or_above(probes, np.zeros(30), gallery, [2500])
+    np.testing.assert_allclose(shares, [(abs(scores) <= off).mean() for off in (1e-6, 0.05, 2.0)], atol=0.02)
+
+
+@pytest.mark.parametrize("screen", ["fp32", "bf16", "int8"])
 def test_counts_at_growing_sizes(screen: str, cut: None) -> None:
     probes, gallery = grid(5, 50, 6), grid(6, 120, 6)
     scores = score_block(unit_vectors(probes), unit_vectors(gallery))
@@ -75,7 +97,7 @@ def test_any_search(seed: int, probes: int, gallery: int, dimension: int, data: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "TILE_ROWS", 8)
         patch.setattr(tiles, "TILE_COLUMNS", 8)
-        found = top_k(a, b, k, screen=data.draw(st.sampled_from(["fp32", "bf16"])))
+        found = top_k(a, b, k, screen=data.draw(st.sampled_from(["fp32", "bf16", "int8"] if dimension > 1 else ["fp32", "bf16"])))
     scores, rows = best(score_block(unit_vectors(a), unit_vectors(b)), k)
     np.testing.assert_array_equal(found.scores, scores)
     np.testing.assert_array_equal(found.rows, rows)

@@ -27,7 +27,7 @@ def compare_all(
     ] = None,
     gallery_groups: Annotated[Path | None, typer.Option(help="The same of the gallery.")] = None,
     resamples: Annotated[int, typer.Option(help="Resamples of people for intervals; 0: Wilson's.", min=0)] = 1000,
-    screen: Annotated[str, typer.Option(help="fp32, bf16, or auto: the faster on this machine.")] = "auto",
+    screen: Annotated[str, typer.Option(help="fp32, bf16, int8, or auto: the fastest on this machine.")] = "auto",
     workers: Annotated[int, typer.Option(help="Processes that share the work.", min=1)] = 1,
     state: Annotated[
         Path | None, typer.Option(help="File to go on from after an interruption; written every half minute.")

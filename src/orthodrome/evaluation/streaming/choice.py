@@ -1,4 +1,4 @@
-"""Which screen to use: both are right, one is faster here."""
+"""Which screen to use: all are right, one is fastest here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from orthodrome.evaluation.scores import unit_vectors
-from orthodrome.evaluation.streaming.screens import BFLOAT16, FLOAT32, Screen, bound, holds
+from orthodrome.evaluation.streaming.screens import BFLOAT16, FLOAT32, INT8, Screen, bound, holds
 from orthodrome.evaluation.streaming.sides import Comparison
 from orthodrome.registry import Registry
 from orthodrome.types import InputError
@@ -17,9 +17,10 @@ from orthodrome.types import InputError
 SCREENS: Registry[Screen] = Registry("screen")
 SCREENS.add("fp32", FLOAT32)
 SCREENS.add("bf16", BFLOAT16)
+SCREENS.add("int8", INT8)
 
 TIMED = 2**26
-"""Comparisons from which it pays to time both."""
+"""Comparisons from which it pays to time all."""
 
 SCORED_AGAIN = 6e-7
 """Seconds that one canonical score costs, roughly."""
@@ -27,7 +28,7 @@ SCORED_AGAIN = 6e-7
 _ROWS, _COLUMNS = 256, 1024
 
 
-def choose_screen(name: str, problem: Comparison, near: Callable[[float], float] = lambda error: 0.0) -> Screen:
+def choose_screen(name: str, problem: Comparison, near: Callable[[float], float]) -> Screen:
     """The screen of a ``name``, or for ``"auto"`` the one that costs least; checked on this machine.
 
     ``near``: the share of comparisons that a screen with an error leaves to be scored again.
@@ -35,11 +36,13 @@ def choose_screen(name: str, problem: Comparison, near: Callable[[float], float]
     Raises InputError where products are rounded to less than the screen's bound assumes.
     """
     rows, columns = (unit_vectors(part.vectors[:most]) for part, most in ((problem.probes, _ROWS), (problem.gallery, _COLUMNS)))
-    kept = [screen for screen in _candidates(name, problem) if holds(screen, rows, columns)]
+    candidates = _candidates(name, problem)
+    kept = [screen for screen in candidates if holds(screen, rows, columns)]
     if not kept:
         raise InputError(
-            "products on this machine are rounded to less than float32, so that no count would be exact; "
-            "set torch.set_float32_matmul_precision('highest')"
+            f"{' and '.join(screen.name for screen in candidates)} products on this machine are rounded to less than they should be, or "
+            "not made at all, so that no count would be exact; set torch.set_float32_matmul_precision('highest'), or ask for "
+            "screen='auto'"
         )
     return min(kept, key=lambda screen: _cost(screen, rows, columns, near)) if len(kept) > 1 else kept[0]
 

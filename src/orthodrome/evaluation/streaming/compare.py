@@ -98,9 +98,9 @@ def compare_all(
 ) -> StreamedRoc:
     """Count all ``probes`` (P, D) × all ``gallery`` (G, D), or, without a gallery, all pairs within the probes.
 
-    Scores are never stored: tiles of products are screened in float32 or bfloat16, and what lies so near a threshold that rounding could
-    decide is scored canonically, so that every count is that of brute force on canonical scores (`pair_scores`), whatever the screen,
-    the tiles, the processes or the BLAS. Memory beside the embeddings stays below a gigabyte whatever P and G, for D ≤ 4096
+    Scores are never stored: tiles of products are screened in float32, bfloat16 or 8-bit integers, and what lies so near a threshold that
+    rounding could decide is scored canonically, so that every count is that of brute force on canonical scores (`pair_scores`), whatever
+    the screen, the tiles, the processes or the BLAS. Memory beside the embeddings stays below a gigabyte whatever P and G, for D ≤ 4096
     (`streaming_memory`); memory-mapped arrays are read in panels.
 
     Args:
@@ -114,7 +114,7 @@ def compare_all(
         roc: also a few points over the whole ROC, and the equal error rate.
         resamples: of the people, for intervals by identity: one more pass, made where it holds at most a million scores; intervals are
             Wilson's elsewhere, as ``notes`` say, where resamples fall below the scores held, and where this is 0.
-        screen: ``"fp32"``, ``"bf16"``, or ``"auto"``: whichever is faster on this machine.
+        screen: ``"fp32"``, ``"bf16"``, ``"int8"``, or ``"auto"``: whichever is fastest on this machine for what is asked.
         workers: processes that share the work.
         state: a file the count is saved to every half minute; where it exists, the count goes on from there. A further pass has one
             beside it. All are deleted at the end.

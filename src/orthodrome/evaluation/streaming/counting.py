@@ -7,7 +7,7 @@ scores that many comparisons have, the tile is counted whole; above, it is enoug
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,9 +29,6 @@ LISTED = 256
 
 MANY, BLOCK_ROWS = 0.01, 128
 """The share of a tile from which scoring all of it, so many rows at a time, costs less than scoring those asked for."""
-
-BLANK = -1.5
-"""Screened scores below belong to no comparison."""
 
 
 @dataclass(frozen=True)
@@ -122,48 +119,54 @@ def _count_genuine(work: Work, tile: Tile, genuine: Tally) -> None:
 
 
 def _count_peaks(work: Work, tile: Tile, impostor: Tally) -> None:
-    low = work.screen.rounded(work.bands[work.dense].low - tile.error)
-    found = impostors_at(work.problem, tile, peaks(tile.scores, low))
-    for number in range(work.dense, len(work.bands)):
-        certain = work.screen.rounded(work.bands[number].high + tile.error)
-        impostor.add_above(number, int(np.count_nonzero(found.screened > certain)))
-        _count_unsure(work, tile, impostor, number, found)
+    bands = work.bands[work.dense :]
+    lowest, certain = _ends(tile, bands)
+    found = impostors_at(work.problem, tile, peaks(tile.scores, lowest[0]))
+    for number in range(len(bands)):
+        impostor.add_above(work.dense + number, int((found.screened > certain[number]).sum()))
+        _count_unsure(work, tile, impostor, work.dense + number, found)
 
 
 def _count_dense(work: Work, tile: Tile, impostor: Tally) -> None:
     bands = work.bands[: work.dense]
-    lowest = [work.screen.rounded(band.low - tile.error) for band in bands]
-    certain = [work.screen.rounded(band.high + tile.error) for band in bands]
-    ends = torch.tensor(lowest), torch.tensor(certain)
-    above, chosen = (_compiled_pass if work.long else pass_over)(tile.scores, *ends)
+    lowest, certain = _ends(tile, bands)
+    above, chosen = (_compiled_pass if work.long else pass_over)(tile.scores, lowest, certain)
     not_impostors = _screened(tile, _not_impostors(work.problem, tile))
-    found = impostors_at(work.problem, tile, _places(tile.scores, chosen > 0, lambda scores: near(scores, *ends)))
-    for number, level in enumerate(certain):
-        counted = int(above[number].to(torch.int64).sum()) - int(np.count_nonzero(not_impostors > level))
+    found = impostors_at(work.problem, tile, _places(tile.scores, chosen > 0, lambda scores: near(scores, lowest, certain)))
+    for number in range(work.dense):
+        counted = int(above[number].to(torch.int64).sum()) - int((not_impostors > certain[number]).sum())
         impostor.add_above(number, counted)
         _count_unsure(work, tile, impostor, number, found)
 
 
+def _ends(tile: Tile, bands: Sequence[Band]) -> tuple[Tensor, Tensor]:
+    """Of each of ``bands`` (K): the lowest screened score that may lie in it, and the highest."""
+    low, high = (
+        torch.tensor(levels, dtype=torch.float64) for levels in zip(*((band.low, band.high) for band in bands), strict=True)
+    )
+    return tile.lowest(low), tile.certain(high)
+
+
 @dataclass(frozen=True)
 class Impostors:
-    """Impostors of a tile that are of interest: where they are, and their screened scores float32 (n,)."""
+    """Impostors of a tile that are of interest: where they are, and their screened scores (n,)."""
 
     positions: Positions
-    screened: np.ndarray
+    screened: Tensor
 
 
 def _count_unsure(work: Work, tile: Tile, impostor: Tally, number: int, found: Impostors) -> None:
     """Score canonically what may lie in a band or on either side of its high end."""
-    band, screen = work.bands[number], work.screen
-    unsure = found.screened >= screen.rounded(band.low - tile.error)
-    unsure &= found.screened <= screen.rounded(band.high + tile.error)
+    band = work.bands[number]
+    lowest, certain = _ends(tile, [band])
+    unsure = ((found.screened >= lowest) & (found.screened <= certain)).numpy()
     rows, columns = found.positions
     scores = canonical(work, tile, (rows[unsure], columns[unsure]))
     impostor.add_above(number, int(np.count_nonzero(scores >= np.float32(band.high))))
     impostor.add_inside(number, scores)
 
 
-def peaks(scores: Tensor, low: float) -> np.ndarray:
+def peaks(scores: Tensor, low: Tensor) -> np.ndarray:
     """Where, in the flat tile, scores are at or above ``low``: a fast pass over segments, then a look at those that reach it."""
     return _places(scores, segments(scores).amax(dim=1) >= low, lambda found: found >= low)
 
@@ -185,8 +188,9 @@ def impostors_at(problem: Comparison, tile: Tile, places: np.ndarray) -> Imposto
     """The impostors at ``places`` of the flat tile."""
     rows, columns = np.divmod(places, tile.scores.shape[1])
     screened = _screened(tile, (rows, columns))
-    kept = ~(_same_label(problem, tile, (rows, columns)) | _same_group(problem, tile, (rows, columns))) & (screened > BLANK)
-    return Impostors((rows[kept], columns[kept]), screened[kept])
+    kept = ~(_same_label(problem, tile, (rows, columns)) | _same_group(problem, tile, (rows, columns)))
+    kept &= tile.allowed(screened).numpy()
+    return Impostors((rows[kept], columns[kept]), screened[torch.from_numpy(kept)])
 
 
 def _not_impostors(problem: Comparison, tile: Tile) -> Positions:
@@ -196,9 +200,9 @@ def _not_impostors(problem: Comparison, tile: Tile) -> Positions:
     return rows, columns
 
 
-def _screened(tile: Tile, positions: Positions) -> np.ndarray:
+def _screened(tile: Tile, positions: Positions) -> Tensor:
     rows, columns = (torch.from_numpy(part) for part in positions)
-    return tile.scores[rows, columns].float().numpy()
+    return tile.scores[rows, columns]
 
 
 def _same_label(problem: Comparison, tile: Tile, positions: Positions) -> np.ndarray:

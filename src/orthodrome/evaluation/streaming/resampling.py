@@ -108,7 +108,7 @@ def hold(work: Work, units: Sequence[Unit], level: float, people: People, progre
 
 
 def _held_of(work: Work, tile: Tile, level: float, people: People) -> Held:
-    lowest = work.screen.rounded(level - tile.error)
+    lowest = tile.lowest(torch.tensor(level, dtype=torch.float64))
     impostors = impostors_at(work.problem, tile, peaks(tile.scores, lowest)).positions
     parts = []
     for same, (rows, columns) in ((True, genuine_positions(work.problem, tile)), (False, impostors)):

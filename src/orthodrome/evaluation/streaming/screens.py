@@ -1,13 +1,14 @@
 """Screens: fast products that are near the canonical scores, with a bound on how far off they can be.
 
-A screen rounds unit vectors to its type, multiplies them with sums in float32 and rounds the sum to its type. For unit vectors a, b and
-their roundings â, b̂, with δ_a = ‖a − â‖ and γ = (D + 2)·2⁻²⁴, the sum before the last rounding is off by at most
+A screen rounds unit vectors and multiplies what is left of them. For unit vectors a, b and their roundings â, b̂, with δ_a = ‖a − â‖ and
+γ = (D + 2)·2⁻²⁴, a product with sums in float32 is off by at most
 
     e = δ_a + δ_b + δ_a·δ_b + γ·(1 + δ_a)(1 + δ_b) + 2⁻²⁴
 
 (Cauchy–Schwarz for the roundings, Higham, "Accuracy and Stability of Numerical Algorithms", §3.1 for the sum in any order, and half a unit
-for the canonical score's own rounding). δ is measured on the vectors at hand, not assumed. The last rounding keeps the order of numbers,
-so it costs nothing: levels are rounded in the same way before they are compared.
+for the canonical score's own rounding). δ is measured on the vectors at hand, not assumed. Integer sums are exact and keep the bound with
+room to spare. Where the sum is rounded once more, to the type of the scores, levels are rounded in the same way before they are compared:
+that keeps the order of numbers and costs nothing.
 """
 
 from __future__ import annotations
@@ -23,14 +24,21 @@ from orthodrome.evaluation.scores import score_block
 _SAFETY = 1.001
 """Covers that norms of unit vectors, and the bound itself, are known to a few digits only."""
 
+_ROWS = 1024
+"""Rows whose rounding error is measured at a time."""
+
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Unit vectors float32 (N, D), their roundings, and the largest distance between the two."""
+    """Unit vectors float32 (N, D), the ``factors`` that stand for them, and the largest distance between the two.
+
+    One of the factors counts ``unit``: the vectors are about unit · factors.
+    """
 
     units: np.ndarray
     factors: Tensor
     error: float
+    unit: float = 1.0
 
     def __len__(self) -> int:
         return len(self.units)
@@ -38,36 +46,100 @@ class Panel:
 
 @dataclass(frozen=True)
 class Screen:
-    """A type of products."""
+    """Products of a floating-point type. ``nothing`` is what a score is set to that belongs to no comparison."""
 
     name: str
     dtype: torch.dtype
+    nothing: float = -2.0
+
+    @property
+    def last_rounding(self) -> float:
+        """The largest share of itself by which rounding changes a score, twice over."""
+        return torch.finfo(self.dtype).eps
 
     def panel(self, units: np.ndarray) -> Panel:
         """Round ``units``."""
         exact = torch.from_numpy(units)
         factors = exact.to(self.dtype)
-        if factors.dtype == exact.dtype:
-            return Panel(units, factors, 0.0)
-        error = max(
-            float((exact[at : at + 1024] - factors[at : at + 1024].float()).norm(dim=1).max())
-            for at in range(0, len(units), 1024)
-        )
-        return Panel(units, factors, error)
+        return Panel(units, factors, 0.0 if factors.dtype == exact.dtype else _error(exact, factors, 1.0))
 
     def products(self, rows: Panel, columns: Panel, which: slice, out: Tensor) -> Tensor:
         """Screened scores of the rows ``which`` with all columns, in the room ``out`` gives."""
-        factors = rows.factors[which]
-        room = out[: len(factors) * len(columns)].view(len(factors), len(columns))
-        return torch.mm(factors, columns.factors.T, out=room)
+        return torch.mm(rows.factors[which], columns.factors.T, out=_shaped(out, rows, columns, which))
 
-    def rounded(self, level: float) -> float:
-        """A level as the scores of this screen are rounded."""
-        return float(torch.tensor(level, dtype=torch.float64).to(self.dtype)) if np.isfinite(level) else level
+    def rounded(self, levels: Tensor) -> Tensor:
+        """Levels float64, counted in the scores' unit, as the scores of this screen are rounded."""
+        return levels.float().to(self.dtype)
+
+    def works(self, dimension: int) -> bool:
+        """Whether this machine makes such products of embeddings of a ``dimension`` at all."""
+        return True
+
+
+@dataclass(frozen=True)
+class IntegerScreen(Screen):
+    """Products of whole numbers of 8 bits, summed exactly in 32: as many steps of a `Panel.unit` as come nearest."""
+
+    name: str = "int8"
+    dtype: torch.dtype = torch.int32
+    nothing: float = -(2**31)
+
+    @property
+    def last_rounding(self) -> float:
+        """None."""
+        return 0.0
+
+    def panel(self, units: np.ndarray) -> Panel:
+        """Round ``units``, in steps of which the largest component takes the most there are."""
+        exact = torch.from_numpy(units)
+        unit = max(map(abs, map(float, exact.aminmax()))) / _MOST
+        factors = torch.empty(exact.shape, dtype=torch.int8)
+        for part, room in zip(exact.split(_ROWS), factors.split(_ROWS), strict=True):
+            room.copy_((part / unit).round_())
+        return Panel(units, factors, _error(exact, factors, unit), unit)
+
+    def products(self, rows: Panel, columns: Panel, which: slice, out: Tensor) -> Tensor:
+        """Screened scores of the rows ``which`` with all columns, in the room ``out`` gives."""
+        return torch._int_mm(rows.factors[which], columns.factors.T, out=_shaped(out, rows, columns, which))
+
+    def rounded(self, levels: Tensor) -> Tensor:
+        """The whole number at or below each level: whatever lies above it, lies above the level."""
+        return levels.floor().clamp(-(2**31) + 1, 2**31 - 1).to(self.dtype)
+
+    def works(self, dimension: int) -> bool:
+        """Whether sums of products of the largest numbers come out right.
+
+        On some processors sums of two products overflow, and with one dimension torch 2.13 adds to what is in the room.
+        """
+        if _MOST**2 * dimension >= 2**31:
+            return False
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.randint(-_MOST, _MOST + 1, (128, dimension), generator=generator, dtype=torch.int8)
+        drawn[32:64], drawn[64:96], drawn[96:] = drawn[32:64].sign() * _MOST, _MOST, -_MOST
+        try:
+            found = torch._int_mm(drawn, drawn.T, out=torch.ones(128, 128, dtype=torch.int32))
+        except (AttributeError, RuntimeError):
+            return False
+        return torch.equal(found.double(), drawn.double() @ drawn.double().T)
+
+
+_MOST = 127
+"""The largest factor of an `IntegerScreen`."""
+
+
+def _error(exact: Tensor, factors: Tensor, unit: float) -> float:
+    """The largest distance between a row and what stands for it."""
+    parts = zip(exact.split(_ROWS), factors.split(_ROWS), strict=True)
+    return max(float(torch.sub(part, factor.float(), alpha=unit).norm(dim=1).max()) for part, factor in parts)
+
+
+def _shaped(out: Tensor, rows: Panel, columns: Panel, which: slice) -> Tensor:
+    count = len(range(*which.indices(len(rows))))
+    return out[: count * len(columns)].view(count, len(columns))
 
 
 def bound(rows: Panel, columns: Panel) -> float:
-    """e: at most how far the sum of a screen is from the canonical score."""
+    """e: at most how far a screen's score, before its last rounding, is from the canonical score."""
     gamma = (rows.units.shape[1] + 2) * 2.0**-24
     a, b = rows.error, columns.error
     return _SAFETY * (a + b + a * b + gamma * (1 + a) * (1 + b) + 2.0**-24)
@@ -75,6 +147,7 @@ def bound(rows: Panel, columns: Panel) -> float:
 
 BFLOAT16 = Screen("bf16", torch.bfloat16)
 FLOAT32 = Screen("fp32", torch.float32)
+INT8 = IntegerScreen()
 
 
 def holds(screen: Screen, rows: np.ndarray, columns: np.ndarray) -> bool:
@@ -82,8 +155,11 @@ def holds(screen: Screen, rows: np.ndarray, columns: np.ndarray) -> bool:
 
     They do not where its float32 products are rounded to less than float32 on the way.
     """
+    if not screen.works(rows.shape[1]):
+        return False
     panels = screen.panel(rows), screen.panel(columns)
     exact = torch.from_numpy(score_block(rows, columns)).double()
     screened = screen.products(*panels, slice(0, len(rows)), torch.empty(exact.numel(), dtype=screen.dtype))
-    lowest, highest = ((exact + sign * bound(*panels)).float().to(screen.dtype) for sign in (-1, 1))
+    unit = panels[0].unit * panels[1].unit
+    lowest, highest = (screen.rounded((exact + sign * bound(*panels)) / unit) for sign in (-1, 1))
     return bool(((screened >= lowest) & (screened <= highest)).all())

@@ -14,11 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from orthodrome.evaluation.scores import unit_vectors
 from orthodrome.evaluation.streaming.choice import choose_screen
 from orthodrome.evaluation.streaming.counting import listed
+from orthodrome.evaluation.streaming.screens import Screen
 from orthodrome.evaluation.streaming.sides import Comparison, Side, side
 from orthodrome.evaluation.streaming.tiles import Progress, Tile, check_vectors, plan, tiles_of
 from orthodrome.types import InputError
+
+SAMPLE = 1024
+"""Most rows of either side by which a screen is chosen."""
 
 Allowed = Callable[[slice, slice], np.ndarray]
 """Rows of the probes, rows of the gallery -> bool (rows, rows): what may be compared."""
@@ -53,9 +58,15 @@ def top_k(
         raise InputError(f"k must lie between 1 and the size of the gallery, {len(problem.gallery)}; got {k}")
     scores = np.full((len(problem.probes), k), -np.inf, dtype=np.float32)
     rows = np.full((len(problem.probes), k), -1, dtype=np.int64)
-    for tile in _tiles(problem, screen, progress):
+
+    def near(error: float) -> float:
+        found = _sample(problem)[1]
+        levels = np.quantile(found, 1 - k / len(problem.gallery), axis=1, keepdims=True)
+        return float((found >= levels - 2 * error).mean())
+
+    for tile in _tiles(problem, choose_screen(screen, problem, near), progress):
         if allowed is not None:
-            tile.scores.masked_fill_(~torch.from_numpy(allowed(tile.rows, tile.columns)), -torch.inf)
+            tile.forbid(~torch.from_numpy(allowed(tile.rows, tile.columns)))
         scores[tile.rows], rows[tile.rows] = _merged(tile, k, scores[tile.rows], rows[tile.rows])
     return Neighbours(scores, rows)
 
@@ -82,7 +93,12 @@ def count_at_or_above(
         raise InputError(f"sizes must lie in 0 … {len(problem.gallery)}, the size of the gallery; got {list(sizes)}")
     ends = sorted({0, *sizes, len(problem.gallery)})
     between = np.zeros((len(problem.probes), len(ends) - 1), dtype=np.int64)
-    for tile in _tiles(problem, screen, progress):
+
+    def near(error: float) -> float:
+        rows, found = _sample(problem)
+        return float((abs(found - levels[rows, None]) <= error).mean())
+
+    for tile in _tiles(problem, choose_screen(screen, problem, near), progress):
         for number, (start, end) in enumerate(pairwise(ends)):
             inside = slice(max(start - tile.columns.start, 0), min(end, tile.columns.stop) - tile.columns.start)
             if inside.start < inside.stop:
@@ -107,9 +123,15 @@ def _nobody(vectors: ArrayLike, name: str) -> Side:
     return side(array, np.full(len(array), -1), None, name)
 
 
-def _tiles(problem: Comparison, screen: str, progress: Progress | None) -> Iterator[Tile]:
+def _sample(problem: Comparison) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of some probes (R,), and their scores with some of the gallery (R, C)."""
+    rows, columns = (np.arange(0, len(part), -(-len(part) // SAMPLE)) for part in (problem.probes, problem.gallery))
+    return rows, unit_vectors(problem.probes.vectors[rows]) @ unit_vectors(problem.gallery.vectors[columns]).T
+
+
+def _tiles(problem: Comparison, screen: Screen, progress: Progress | None) -> Iterator[Tile]:
     total, done = len(problem.probes) * len(problem.gallery), 0
-    for tile in tiles_of(problem, choose_screen(screen, problem), plan(problem).units):
+    for tile in tiles_of(problem, screen, plan(problem).units):
         yield tile
         done += tile.scores.numel()
         if progress:
@@ -124,10 +146,9 @@ def _merged(tile: Tile, k: int, scores: np.ndarray, rows: np.ndarray) -> tuple[n
     """
     levels = torch.from_numpy(scores[:, -1].copy()).double()
     if k <= tile.scores.shape[1] and bool((levels == -torch.inf).any()):
-        highest = tile.scores.topk(k, dim=1).values[:, -1].double()
-        levels = torch.maximum(levels, highest - highest.abs() * torch.finfo(tile.scores.dtype).eps - tile.error)
-    lowest = (levels - tile.error).float().to(tile.scores.dtype).unsqueeze(1)
-    found = np.flatnonzero(((tile.scores >= lowest) & (tile.scores > -torch.inf)).numpy())
+        levels = torch.maximum(levels, tile.at_least(tile.scores.topk(k, dim=1).values[:, -1]))
+    lowest = tile.lowest(levels).unsqueeze(1)
+    found = np.flatnonzero(((tile.scores >= lowest) & tile.allowed(tile.scores)).numpy())
     probe, column = np.divmod(found, tile.scores.shape[1])
     probe_of = np.concatenate([np.repeat(np.arange(len(scores)), k), probe])
     all_scores = np.concatenate([scores.ravel(), listed(tile, (probe, column))])
@@ -141,7 +162,7 @@ def _merged(tile: Tile, k: int, scores: np.ndarray, rows: np.ndarray) -> tuple[n
 def _reaching(tile: Tile, columns: slice, levels: np.ndarray) -> np.ndarray:
     """How many of some ``columns`` of a tile score at or above the level of each row: (r,)."""
     scores, exact = tile.scores[:, columns], torch.from_numpy(levels).double()
-    lowest, certain = ((exact + sign * tile.error).float().to(scores.dtype).unsqueeze(1) for sign in (-1, 1))
+    lowest, certain = tile.lowest(exact).unsqueeze(1), tile.certain(exact).unsqueeze(1)
     counts = (scores > certain).float().sum(dim=1).long().numpy()
     row, column = np.divmod(np.flatnonzero(((scores >= lowest) & (scores <= certain)).numpy()), scores.shape[1])
     reached = listed(tile, (row, column + columns.start)) >= levels[row]

@@ -105,12 +105,15 @@ def load(side: Side, rows: slice, screen: Screen, threads: int) -> Panel:
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """Screened ``scores`` (r, c) of ``rows`` of the probes and ``columns`` of the gallery, within ``error`` of the canonical ones.
+    """Screened ``scores`` (r, c), counted in ``unit``, of ``rows`` of the probes and ``columns`` of the gallery.
 
-    ``same_label`` and ``same_group`` are the positions, inside the tile, of all comparisons of one person and of one group.
+    They are within ``error`` of the canonical ones. ``same_label`` and ``same_group`` are the positions, inside the tile, of all
+    comparisons of one person and of one group.
     """
 
+    screen: Screen
     scores: Tensor
+    unit: float
     rows: slice
     columns: slice
     error: float
@@ -118,6 +121,27 @@ class Tile:
     gallery_units: np.ndarray
     same_label: Positions
     same_group: Positions
+
+    def lowest(self, levels: Tensor) -> Tensor:
+        """The least that a comparison is screened with whose canonical score reaches ``levels``, float64."""
+        return self.screen.rounded((levels - self.error) / self.unit)
+
+    def certain(self, levels: Tensor) -> Tensor:
+        """What is screened above this has a canonical score of at least ``levels``, float64."""
+        return self.screen.rounded((levels + self.error) / self.unit)
+
+    def at_least(self, screened: Tensor) -> Tensor:
+        """The least that the canonical scores may be of comparisons ``screened`` so: float64."""
+        scores = screened.double() * self.unit
+        return scores - scores.abs() * self.screen.last_rounding - self.error
+
+    def forbid(self, positions: Tensor) -> None:
+        """Leave out the comparisons at ``positions``, bool (r, c)."""
+        self.scores.masked_fill_(positions, self.screen.nothing)
+
+    def allowed(self, screened: Tensor) -> Tensor:
+        """Which of ``screened`` scores are of comparisons that are not left out."""
+        return screened > self.screen.nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,16 +159,20 @@ class Cut:
     groups: Lookup
 
     def scored(self, room: Tensor) -> Tile:
-        """The tile, its scores in `room_for` the screen. Within one set what is not i < j scores −2, below every canonical score."""
+        """The tile, its scores in `room_for` the screen. Within one set what is not i < j is left out."""
         scores = self.screen.products(self.probes, self.gallery, self.inside, room)
         sides = (self.labels, self.problem.probes.labels), (self.groups, self.problem.probes.groups)
         same_label, same_group = (lookup.matches(codes[self.rows]) for lookup, codes in sides)
-        if self.problem.within and self.columns.start < self.rows.stop:
-            shift = self.rows.start - self.columns.start
-            _blank_lower(scores, shift)
+        shift = self.rows.start - self.columns.start
+        lower = self.problem.within and self.columns.start < self.rows.stop
+        if lower:
             same_label, same_group = _upper(same_label, shift), _upper(same_group, shift)
-        error, units = bound(self.probes, self.gallery), self.probes.units[self.inside]
-        return Tile(scores, self.rows, self.columns, error, units, self.gallery.units, same_label, same_group)
+        error, unit = bound(self.probes, self.gallery), self.probes.unit * self.gallery.unit
+        units = self.probes.units[self.inside], self.gallery.units
+        tile = Tile(self.screen, scores, unit, self.rows, self.columns, error, *units, same_label, same_group)
+        if lower:
+            tile.forbid(_lower(scores.shape, shift))
+        return tile
 
 
 def room_for(screen: Screen) -> Tensor:
@@ -172,10 +200,9 @@ def cuts_of(problem: Comparison, screen: Screen, units: Sequence[Unit], threads:
                     yield Cut(problem, screen, probes, gallery, inside, rows, beside, labels, groups)
 
 
-def _blank_lower(scores: Tensor, shift: int) -> None:
-    """−2 where row + ``shift`` ≥ column."""
-    rows, columns = torch.arange(scores.shape[0]).unsqueeze(1) + shift, torch.arange(scores.shape[1])
-    scores.masked_fill_(rows >= columns, -2.0)
+def _lower(shape: torch.Size, shift: int) -> Tensor:
+    """Where row + ``shift`` ≥ column."""
+    return torch.arange(shape[0]).unsqueeze(1) + shift >= torch.arange(shape[1])
 
 
 def _upper(positions: Positions, shift: int) -> Positions:
