@@ -1,8 +1,9 @@
 """How near are exact counts over all comparisons to the speed of the matrix product? `python benchmarks/compare_all.py`
 
-In turn, on the same made-up embeddings (people as von Mises–Fisher-like clusters, 512-d): the bare float32 product of all tiles, nothing
-looked at; `compare_all` for FARs down to 1e-8 in float32, and under the screen that is fastest here; and with the full ROC and EER. The peer, in the same run and on the
-largest set it can hold in `--peer-memory` GiB: scores by numpy, `sklearn.metrics.roc_curve`. Speeds are comparisons a second.
+In turn, on the same made-up embeddings (people as von Mises–Fisher-like clusters, 512-d): the bare products of all tiles, nothing looked
+at; `compare_all` for FARs down to 1e-8, in float32 and under the screen that is fastest here; and with the full ROC and EER. The peer, in
+the same run and on the largest set it can hold in `--peer-memory` GiB: scores by numpy, `sklearn.metrics.roc_curve`. Speeds are
+comparisons a second.
 
 Memory is the growth of the process over the first count, beside the embeddings. Appends rows to results/compare_all.csv.
 """

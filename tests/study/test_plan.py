@@ -88,6 +88,13 @@ def test_a_default_spelled_out_is_the_same_cell(small_study: dict[str, Any], stu
     assert digests(load_plan(study_file(small_study))) == before
 
 
+def test_a_whole_number_is_the_same_with_a_point(small_study: dict[str, Any], study_file: Write) -> None:
+    before = digests(load_plan(study_file(changed(small_study, grid={"loss.scale": [16]}, cells=[{"loss": "cosface"}]))))
+    assert digests(load_plan(study_file(changed(small_study, grid={"loss.scale": [16.0]})))) == before
+    with pytest.raises(InputError, match="twice"):
+        load_plan(study_file(changed(small_study, grid={"loss.scale": [16, 16.0]})))
+
+
 def test_seeds_are_outermost(small_study: dict[str, Any], study_file: Write) -> None:
     plan = load_plan(study_file(changed(small_study, seeds=[1, 2], noise=[0, 0.4])))
     cells = plan.cells(plan.groups[0], {})

@@ -47,7 +47,16 @@ def digest(recipe: Recipe, variation: Variation, judge: str, resamples: int) -> 
         if _section(described, key).get(_last(key), value) == value:
             _section(described, key).pop(_last(key), None)
     content = {"recipe": described, "data": asdict(variation), "judge": judge, "resamples": resamples, "protocol": PROTOCOL}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(_plain(content), sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _plain(content: Any) -> Any:
+    """The same with 3.0 written as 3, which is the same setting."""
+    if isinstance(content, Mapping):
+        return {key: _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    return int(content) if isinstance(content, float) and content.is_integer() else content
 
 
 def _section(described: dict[str, Any], key: str) -> dict[str, Any]:
