@@ -8,7 +8,7 @@ multiply-add changes nothing. Ties therefore mean something.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,9 +21,6 @@ MAX_COMPARISONS = 20_000_000
 
 _BLOCK_ROWS = 256
 _CHUNK_NUMBERS = 2**18  # of float64, on either side of a chunk of pairs: 2 MB, near a core
-
-Sums = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""Units (A, D), units (B, D), rows of either (N,) -> float64 sums of the products of those rows (N,)."""
 
 
 @dataclass(frozen=True)
@@ -92,20 +89,15 @@ def unit_scores(units_a: np.ndarray, units_b: np.ndarray) -> np.ndarray:
     return scores
 
 
-def scores_of_rows(
-    units_a: np.ndarray, units_b: np.ndarray, rows_a: np.ndarray, rows_b: np.ndarray, sums: Sums | None = None
-) -> np.ndarray:
-    """The canonical score (N,) of row ``rows_a[i]`` of ``units_a`` with row ``rows_b[i]`` of ``units_b``, in bounded memory.
-
-    ``sums``: of the products, in any order (`sums_of_rows`). Where their order could matter, the canonical sum is computed.
-    """
-    scores, (unsure,) = _rounded((sums or sums_of_rows)(units_a, units_b, rows_a, rows_b), units_a.shape[1])
+def scores_of_rows(units_a: np.ndarray, units_b: np.ndarray, rows_a: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
+    """The canonical score (N,) of row ``rows_a[i]`` of ``units_a`` with row ``rows_b[i]`` of ``units_b``, in bounded memory."""
+    scores, (unsure,) = _rounded(_sums_of_rows(units_a, units_b, rows_a, rows_b), units_a.shape[1])
     if unsure.size:
         scores[unsure] = unit_scores(units_a[rows_a[unsure]], units_b[rows_b[unsure]])
     return scores
 
 
-def sums_of_rows(units_a: np.ndarray, units_b: np.ndarray, rows_a: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
+def _sums_of_rows(units_a: np.ndarray, units_b: np.ndarray, rows_a: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
     """Σ_d a_d·b_d of those rows in float64, in any order, at most 2·D·2⁻⁵³ from any other order: (N,)."""
     step = max(1, _CHUNK_NUMBERS // units_a.shape[1])
     sums = np.empty(len(rows_a))

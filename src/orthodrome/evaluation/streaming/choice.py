@@ -37,14 +37,17 @@ def choose_screen(name: str, problem: Comparison, near: Callable[[float], float]
     """
     rows, columns = (unit_vectors(part.vectors[:most]) for part, most in ((problem.probes, _ROWS), (problem.gallery, _COLUMNS)))
     candidates = _candidates(name, problem)
-    kept = [screen for screen in candidates if holds(screen, rows, columns)]
-    if not kept:
+    usable = [screen for screen in candidates if screen.works(problem.dimension)]
+    if len(usable) > 1:
+        usable = sorted(usable, key=lambda screen: _cost(screen, rows, columns, near))
+    chosen = next((screen for screen in usable if holds(screen, rows, columns)), None)
+    if chosen is None:
         raise InputError(
             f"{' and '.join(screen.name for screen in candidates)} products on this machine are rounded to less than they should be, or "
             "not made at all, so that no count would be exact; set torch.set_float32_matmul_precision('highest'), or ask for "
             "screen='auto'"
         )
-    return min(kept, key=lambda screen: _cost(screen, rows, columns, near)) if len(kept) > 1 else kept[0]
+    return chosen
 
 
 def _candidates(name: str, problem: Comparison) -> list[Screen]:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from orthodrome.evaluation.scores import Sums, score_block, scores_of_rows
-from orthodrome.evaluation.streaming.screens import Screen
+from orthodrome.evaluation.scores import score_block, scores_of_rows
+from orthodrome.evaluation.streaming.screens import FLOAT32, Rounding, Screen, float32_rounding, products_at
 from orthodrome.evaluation.streaming.sides import Comparison, Positions
 from orthodrome.evaluation.streaming.tallies import Band, Tally
 from orthodrome.evaluation.streaming.tiles import Tile
@@ -23,9 +23,6 @@ from orthodrome.fuse import fused
 
 SEGMENT = 32
 """Neighbouring scores that are passed over together when none of them is of interest."""
-
-LISTED = 256
-"""Comparisons scored at a time by the compiled sums."""
 
 MANY, BLOCK_ROWS = 0.01, 128
 """The share of a tile from which scoring all of it, so many rows at a time, costs less than scoring those asked for."""
@@ -68,18 +65,13 @@ def near(scores: Tensor, lowest: Tensor, certain: Tensor) -> Tensor:
     return found
 
 
-def sums_at(units_a: Tensor, units_b: Tensor, rows_a: Tensor, rows_b: Tensor) -> Tensor:
-    """Σ_d a_d·b_d of pairs of rows in float64: (A, D), (B, D), (n,), (n,) -> (n,)."""
-    return (units_a[rows_a].double() * units_b[rows_b].double()).sum(dim=1)
+_compiled_pass = fused(pass_over)
 
 
-_compiled_pass, _compiled_sums = fused(pass_over), fused(sums_at)
-
-
-def canonical(work: Work, tile: Tile, positions: Positions) -> np.ndarray:
+def canonical(tile: Tile, positions: Positions) -> np.ndarray:
     """Canonical scores float32 (n,) at ``positions`` of a tile: one by one, or with all others where they are many."""
     many = len(positions[0]) > MANY * tile.scores.numel()
-    return _from_blocks(tile, positions) if many else listed(tile, positions, _sums_in_one_shape if work.long else None)
+    return _from_blocks(tile, positions) if many else listed(tile, positions)
 
 
 def _from_blocks(tile: Tile, positions: Positions) -> np.ndarray:
@@ -92,18 +84,22 @@ def _from_blocks(tile: Tile, positions: Positions) -> np.ndarray:
     return found
 
 
-def listed(tile: Tile, positions: Positions, sums: Sums | None = None) -> np.ndarray:
+def listed(tile: Tile, positions: Positions) -> np.ndarray:
     """Canonical scores float32 (n,) at ``positions`` of a tile, one by one."""
-    return scores_of_rows(tile.probe_units, tile.gallery_units, *positions, sums)
+    return scores_of_rows(tile.probe_units, tile.gallery_units, *positions)
 
 
-def _sums_in_one_shape(units_a: np.ndarray, units_b: np.ndarray, rows_a: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
-    """`sums_of_rows`, so many at a time, so that it is compiled once."""
-    padded = -len(rows_a) % LISTED
-    a, b = (torch.from_numpy(np.pad(rows, (0, padded))).split(LISTED) for rows in (rows_a, rows_b))
-    units = torch.from_numpy(units_a), torch.from_numpy(units_b)
-    sums = [_compiled_sums(*units, *rows).numpy() for rows in zip(a, b, strict=True)]
-    return np.concatenate(sums)[: len(rows_a)] if len(rows_a) else np.empty(0)
+def narrowed(tile: Tile, positions: Positions, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which comparisons (n,), ascending by row, certainly reach their ``levels`` (n,), and which others may: two bool (n,).
+
+    By products in float32; what they leave open is little. Of tiles that are screened so already it is all.
+    """
+    if tile.rounding.screen is FLOAT32:
+        return np.zeros(len(levels), dtype=bool), np.ones(len(levels), dtype=bool)
+    scores, off = products_at(tile.probe_units, tile.gallery_units, positions), float32_rounding(tile.probe_units.shape[1])
+    exact = torch.from_numpy(levels).double()
+    certain = scores > off.certain(exact)
+    return certain.numpy(), (~certain & (scores >= off.lowest(exact))).numpy()
 
 
 def genuine_positions(problem: Comparison, tile: Tile) -> Positions:
@@ -115,36 +111,37 @@ def genuine_positions(problem: Comparison, tile: Tile) -> Positions:
 
 def _count_genuine(work: Work, tile: Tile, genuine: Tally) -> None:
     if len(tile.same_label[0]):
-        genuine.add(canonical(work, tile, genuine_positions(work.problem, tile)))
+        genuine.add(canonical(tile, genuine_positions(work.problem, tile)))
 
 
 def _count_peaks(work: Work, tile: Tile, impostor: Tally) -> None:
+    numbers = range(work.dense, len(work.bands))
     bands = work.bands[work.dense :]
-    lowest, certain = _ends(tile, bands)
-    found = impostors_at(work.problem, tile, peaks(tile.scores, lowest[0]))
-    for number in range(len(bands)):
-        impostor.add_above(work.dense + number, int((found.screened > certain[number]).sum()))
-        _count_unsure(work, tile, impostor, work.dense + number, found)
+    ends = _ends(tile.rounding, bands)
+    found = impostors_at(work.problem, tile, peaks(tile.scores, ends[0][0]))
+    for number, certain in zip(numbers, ends[1], strict=True):
+        impostor.add_above(number, int((found.screened > certain).sum()))
+    _count_unsure(work, tile, impostor, numbers, found)
 
 
 def _count_dense(work: Work, tile: Tile, impostor: Tally) -> None:
+    numbers = range(work.dense)
     bands = work.bands[: work.dense]
-    lowest, certain = _ends(tile, bands)
-    above, chosen = (_compiled_pass if work.long else pass_over)(tile.scores, lowest, certain)
+    ends = _ends(tile.rounding, bands)
+    above, chosen = (_compiled_pass if work.long else pass_over)(tile.scores, *ends)
     not_impostors = _screened(tile, _not_impostors(work.problem, tile))
-    found = impostors_at(work.problem, tile, _places(tile.scores, chosen > 0, lambda scores: near(scores, lowest, certain)))
-    for number in range(work.dense):
-        counted = int(above[number].to(torch.int64).sum()) - int((not_impostors > certain[number]).sum())
-        impostor.add_above(number, counted)
-        _count_unsure(work, tile, impostor, number, found)
+    for number, certain in zip(numbers, ends[1], strict=True):
+        impostor.add_above(number, int(above[number].to(torch.int64).sum()) - int((not_impostors > certain).sum()))
+    found = impostors_at(work.problem, tile, _places(tile.scores, chosen > 0, lambda scores: near(scores, *ends)))
+    _count_unsure(work, tile, impostor, numbers, found)
 
 
-def _ends(tile: Tile, bands: Sequence[Band]) -> tuple[Tensor, Tensor]:
-    """Of each of ``bands`` (K): the lowest screened score that may lie in it, and the highest."""
+def _ends(off: Rounding, bands: Sequence[Band]) -> tuple[Tensor, Tensor]:
+    """Of each of ``bands`` (K,): the lowest screened score that may lie in it, and the highest."""
     low, high = (
         torch.tensor(levels, dtype=torch.float64) for levels in zip(*((band.low, band.high) for band in bands), strict=True)
     )
-    return tile.lowest(low), tile.certain(high)
+    return off.lowest(low), off.certain(high)
 
 
 @dataclass(frozen=True)
@@ -155,15 +152,34 @@ class Impostors:
     screened: Tensor
 
 
-def _count_unsure(work: Work, tile: Tile, impostor: Tally, number: int, found: Impostors) -> None:
-    """Score canonically what may lie in a band or on either side of its high end."""
-    band = work.bands[number]
-    lowest, certain = _ends(tile, [band])
-    unsure = ((found.screened >= lowest) & (found.screened <= certain)).numpy()
-    rows, columns = found.positions
-    scores = canonical(work, tile, (rows[unsure], columns[unsure]))
-    impostor.add_above(number, int(np.count_nonzero(scores >= np.float32(band.high))))
-    impostor.add_inside(number, scores)
+def _count_unsure(work: Work, tile: Tile, impostor: Tally, numbers: range, found: Impostors) -> None:
+    """Score canonically, once, what may lie in one of the bands of these ``numbers``, or on either side of its high end."""
+    bands = [work.bands[number] for number in numbers]
+    positions, unsure = _unsure(found.positions, _between(found.screened, *_ends(tile.rounding, bands)))
+    if tile.rounding.screen is not FLOAT32:
+        finer, ends = (
+            products_at(tile.probe_units, tile.gallery_units, positions),
+            _ends(float32_rounding(work.problem.dimension), bands),
+        )
+        for number, certain in zip(numbers, unsure & (finer > ends[1].unsqueeze(1)), strict=True):
+            impostor.add_above(number, int(certain.sum()))
+        positions, unsure = _unsure(positions, unsure & _between(finer, *ends))
+    scores = canonical(tile, positions)
+    for number, band, here in zip(numbers, bands, unsure.numpy(), strict=True):
+        impostor.add_above(number, int(np.count_nonzero(scores[here] >= np.float32(band.high))))
+        impostor.add_inside(number, scores[here])
+
+
+def _between(scores: Tensor, lowest: Tensor, certain: Tensor) -> Tensor:
+    """Which scores (n,) lie in each [lowest, certain] of (K,): (K, n)."""
+    return (scores >= lowest.unsqueeze(1)) & (scores <= certain.unsqueeze(1))
+
+
+def _unsure(positions: Positions, bands: Tensor) -> tuple[Positions, Tensor]:
+    """The positions (n,) that are unsure in one of ``bands``, bool (K, n), and in which of them they are."""
+    any_band = bands.any(dim=0)
+    rows, columns = (part[any_band.numpy()] for part in positions)
+    return (rows, columns), bands[:, any_band]
 
 
 def peaks(scores: Tensor, low: Tensor) -> np.ndarray:

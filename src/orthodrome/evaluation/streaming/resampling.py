@@ -16,7 +16,7 @@ import torch
 
 from orthodrome.evaluation.intervals import pair_weights, percentiles, resampled_people
 from orthodrome.evaluation.roc import roc_statistics
-from orthodrome.evaluation.streaming.counting import Work, canonical, genuine_positions, impostors_at, peaks
+from orthodrome.evaluation.streaming.counting import Work, canonical, genuine_positions, impostors_at, narrowed, peaks
 from orthodrome.evaluation.streaming.sharing import in_threads, tile_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Lookup
 from orthodrome.evaluation.streaming.tiles import Cut, Progress, Tile, Unit, comparisons, cuts_of, room_for
@@ -108,11 +108,13 @@ def hold(work: Work, units: Sequence[Unit], level: float, people: People, progre
 
 
 def _held_of(work: Work, tile: Tile, level: float, people: People) -> Held:
-    lowest = tile.lowest(torch.tensor(level, dtype=torch.float64))
-    impostors = impostors_at(work.problem, tile, peaks(tile.scores, lowest)).positions
+    lowest = tile.rounding.lowest(torch.tensor(level, dtype=torch.float64))
+    rows, columns = impostors_at(work.problem, tile, peaks(tile.scores, lowest)).positions
+    likely = np.logical_or(*narrowed(tile, (rows, columns), np.full(len(rows), level)))
+    impostors = rows[likely], columns[likely]
     parts = []
     for same, (rows, columns) in ((True, genuine_positions(work.problem, tile)), (False, impostors)):
-        scores = canonical(work, tile, (rows, columns))
+        scores = canonical(tile, (rows, columns))
         kept = slice(None) if same else scores >= level
         codes = np.stack([people.probes[tile.rows][rows], people.gallery[tile.columns][columns]], axis=1)
         parts.append((scores[kept], np.full(len(scores[kept]), same), codes[kept]))

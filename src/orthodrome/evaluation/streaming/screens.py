@@ -8,11 +8,12 @@ A screen rounds unit vectors and multiplies what is left of them. For unit vecto
 (Cauchy–Schwarz for the roundings, Higham, "Accuracy and Stability of Numerical Algorithms", §3.1 for the sum in any order, and half a unit
 for the canonical score's own rounding). δ is measured on the vectors at hand, not assumed. Integer sums are exact and keep the bound with
 room to spare. Where the sum is rounded once more, to the type of the scores, levels are rounded in the same way before they are compared:
-that keeps the order of numbers and costs nothing.
+that keeps the order of numbers and costs nothing. What a coarser screen than float32 leaves open is narrowed in float32 (`products_at`).
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,8 +141,11 @@ def _shaped(out: Tensor, rows: Panel, columns: Panel, which: slice) -> Tensor:
 
 def bound(rows: Panel, columns: Panel) -> float:
     """e: at most how far a screen's score, before its last rounding, is from the canonical score."""
-    gamma = (rows.units.shape[1] + 2) * 2.0**-24
-    a, b = rows.error, columns.error
+    return _bound(rows.error, columns.error, rows.units.shape[1])
+
+
+def _bound(a: float, b: float, dimension: int) -> float:
+    gamma = (dimension + 2) * 2.0**-24
     return _SAFETY * (a + b + a * b + gamma * (1 + a) * (1 + b) + 2.0**-24)
 
 
@@ -150,16 +154,68 @@ FLOAT32 = Screen("fp32", torch.float32)
 INT8 = IntegerScreen()
 
 
+@dataclass(frozen=True)
+class Rounding:
+    """How scores of a ``screen``, counted in ``unit``, stand to the canonical ones: within ``error``, before the screen's last rounding."""
+
+    screen: Screen
+    error: float
+    unit: float = 1.0
+
+    def lowest(self, levels: Tensor) -> Tensor:
+        """The least that a comparison is screened with whose canonical score reaches ``levels``, float64."""
+        return self.screen.rounded((levels - self.error) / self.unit)
+
+    def certain(self, levels: Tensor) -> Tensor:
+        """What is screened above this has a canonical score of at least ``levels``, float64."""
+        return self.screen.rounded((levels + self.error) / self.unit)
+
+    def at_least(self, screened: Tensor) -> Tensor:
+        """The least that the canonical scores may be of comparisons ``screened`` so: float64."""
+        scores = screened.double() * self.unit
+        return scores - scores.abs() * self.screen.last_rounding - self.error
+
+
+def rounding(screen: Screen, rows: Panel, columns: Panel) -> Rounding:
+    """That of the products of two panels."""
+    return Rounding(screen, bound(rows, columns), rows.unit * columns.unit)
+
+
+def float32_rounding(dimension: int) -> Rounding:
+    """That of `products_at`."""
+    return Rounding(FLOAT32, _bound(0.0, 0.0, dimension))
+
+
+def products_at(rows: np.ndarray, columns: np.ndarray, positions: tuple[np.ndarray, np.ndarray]) -> Tensor:
+    """Products in float32 of rows (A, D) with columns (B, D) at ``positions`` (n,), ascending by row: (n,)."""
+    across, down = map(torch.from_numpy, positions)
+    if not len(across):
+        return torch.empty(0)
+    starts = torch.zeros(len(rows) + 1, dtype=torch.int64)
+    starts[1:] = torch.bincount(across, minlength=len(rows)).cumsum(0)
+    size = (len(rows), len(columns))
+    wanted = torch.sparse_csr_tensor(starts, down, torch.zeros(len(down)), size, check_invariants=False)
+    return torch.sparse.sampled_addmm(wanted, torch.from_numpy(rows), torch.from_numpy(columns).T, beta=0.0).values()
+
+
+with warnings.catch_warnings():  # that such tensors are new to torch is said once, and here
+    warnings.simplefilter("ignore")
+    products_at(np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32), (np.zeros(1, np.int64), np.zeros(1, np.int64)))
+
+
 def holds(screen: Screen, rows: np.ndarray, columns: np.ndarray) -> bool:
     """Whether this machine's products keep the bound, on all unit vectors ``rows`` with all ``columns``.
 
     They do not where its float32 products are rounded to less than float32 on the way.
     """
-    if not screen.works(rows.shape[1]):
-        return False
     panels = screen.panel(rows), screen.panel(columns)
     exact = torch.from_numpy(score_block(rows, columns)).double()
     screened = screen.products(*panels, slice(0, len(rows)), torch.empty(exact.numel(), dtype=screen.dtype))
-    unit = panels[0].unit * panels[1].unit
-    lowest, highest = (screen.rounded((exact + sign * bound(*panels)) / unit) for sign in (-1, 1))
-    return bool(((screened >= lowest) & (screened <= highest)).all())
+    at = np.divmod(np.arange(exact.numel()), len(columns))
+    return _within(screened, exact, rounding(screen, *panels)) and (
+        screen is FLOAT32 or _within(products_at(rows, columns, at), exact.flatten(), float32_rounding(rows.shape[1]))
+    )
+
+
+def _within(screened: Tensor, exact: Tensor, off: Rounding) -> bool:
+    return bool(((screened >= off.lowest(exact)) & (screened <= off.certain(exact))).all())

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from orthodrome.evaluation.scores import unit_vectors
 from orthodrome.evaluation.streaming.choice import choose_screen
-from orthodrome.evaluation.streaming.counting import listed
+from orthodrome.evaluation.streaming.counting import listed, narrowed
 from orthodrome.evaluation.streaming.screens import Screen
 from orthodrome.evaluation.streaming.sides import Comparison, Side, side
 from orthodrome.evaluation.streaming.tiles import Progress, Tile, check_vectors, plan, tiles_of
@@ -146,10 +146,12 @@ def _merged(tile: Tile, k: int, scores: np.ndarray, rows: np.ndarray) -> tuple[n
     """
     levels = torch.from_numpy(scores[:, -1].copy()).double()
     if k <= tile.scores.shape[1] and bool((levels == -torch.inf).any()):
-        levels = torch.maximum(levels, tile.at_least(tile.scores.topk(k, dim=1).values[:, -1]))
-    lowest = tile.lowest(levels).unsqueeze(1)
+        levels = torch.maximum(levels, tile.rounding.at_least(tile.scores.topk(k, dim=1).values[:, -1]))
+    lowest = tile.rounding.lowest(levels).unsqueeze(1)
     found = np.flatnonzero(((tile.scores >= lowest) & tile.allowed(tile.scores)).numpy())
     probe, column = np.divmod(found, tile.scores.shape[1])
+    likely = np.logical_or(*narrowed(tile, (probe, column), levels.numpy()[probe]))
+    probe, column = probe[likely], column[likely]
     probe_of = np.concatenate([np.repeat(np.arange(len(scores)), k), probe])
     all_scores = np.concatenate([scores.ravel(), listed(tile, (probe, column))])
     all_rows = np.concatenate([rows.ravel(), column + tile.columns.start])
@@ -162,8 +164,10 @@ def _merged(tile: Tile, k: int, scores: np.ndarray, rows: np.ndarray) -> tuple[n
 def _reaching(tile: Tile, columns: slice, levels: np.ndarray) -> np.ndarray:
     """How many of some ``columns`` of a tile score at or above the level of each row: (r,)."""
     scores, exact = tile.scores[:, columns], torch.from_numpy(levels).double()
-    lowest, certain = tile.lowest(exact).unsqueeze(1), tile.certain(exact).unsqueeze(1)
+    lowest, certain = tile.rounding.lowest(exact).unsqueeze(1), tile.rounding.certain(exact).unsqueeze(1)
     counts = (scores > certain).float().sum(dim=1).long().numpy()
     row, column = np.divmod(np.flatnonzero(((scores >= lowest) & (scores <= certain)).numpy()), scores.shape[1])
-    reached = listed(tile, (row, column + columns.start)) >= levels[row]
+    column += columns.start
+    reached, unsure = narrowed(tile, (row, column), levels[row])
+    reached[unsure] = listed(tile, (row[unsure], column[unsure])) >= levels[row[unsure]]
     return counts + np.bincount(row, weights=reached, minlength=len(counts)).astype(np.int64)

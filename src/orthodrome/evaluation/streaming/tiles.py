@@ -17,7 +17,7 @@ from torch import Tensor
 
 from orthodrome.evaluation.scores import unit_vectors, usable
 from orthodrome.evaluation.streaming.pilot import PILOT_BYTES
-from orthodrome.evaluation.streaming.screens import Panel, Screen, bound
+from orthodrome.evaluation.streaming.screens import Panel, Rounding, Screen, rounding
 from orthodrome.evaluation.streaming.sharing import MOST, most_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Lookup, Positions, Side
 
@@ -105,43 +105,27 @@ def load(side: Side, rows: slice, screen: Screen, threads: int) -> Panel:
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """Screened ``scores`` (r, c), counted in ``unit``, of ``rows`` of the probes and ``columns`` of the gallery.
+    """Screened ``scores`` (r, c) of ``rows`` of the probes and ``columns`` of the gallery, and how far they are from the canonical ones.
 
-    They are within ``error`` of the canonical ones. ``same_label`` and ``same_group`` are the positions, inside the tile, of all
-    comparisons of one person and of one group.
+    ``same_label`` and ``same_group`` are the positions, inside the tile, of all comparisons of one person and of one group.
     """
 
-    screen: Screen
     scores: Tensor
-    unit: float
+    rounding: Rounding
     rows: slice
     columns: slice
-    error: float
     probe_units: np.ndarray
     gallery_units: np.ndarray
     same_label: Positions
     same_group: Positions
 
-    def lowest(self, levels: Tensor) -> Tensor:
-        """The least that a comparison is screened with whose canonical score reaches ``levels``, float64."""
-        return self.screen.rounded((levels - self.error) / self.unit)
-
-    def certain(self, levels: Tensor) -> Tensor:
-        """What is screened above this has a canonical score of at least ``levels``, float64."""
-        return self.screen.rounded((levels + self.error) / self.unit)
-
-    def at_least(self, screened: Tensor) -> Tensor:
-        """The least that the canonical scores may be of comparisons ``screened`` so: float64."""
-        scores = screened.double() * self.unit
-        return scores - scores.abs() * self.screen.last_rounding - self.error
-
     def forbid(self, positions: Tensor) -> None:
         """Leave out the comparisons at ``positions``, bool (r, c)."""
-        self.scores.masked_fill_(positions, self.screen.nothing)
+        self.scores.masked_fill_(positions, self.rounding.screen.nothing)
 
     def allowed(self, screened: Tensor) -> Tensor:
         """Which of ``screened`` scores are of comparisons that are not left out."""
-        return screened > self.screen.nothing
+        return screened > self.rounding.screen.nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,9 +151,8 @@ class Cut:
         lower = self.problem.within and self.columns.start < self.rows.stop
         if lower:
             same_label, same_group = _upper(same_label, shift), _upper(same_group, shift)
-        error, unit = bound(self.probes, self.gallery), self.probes.unit * self.gallery.unit
-        units = self.probes.units[self.inside], self.gallery.units
-        tile = Tile(self.screen, scores, unit, self.rows, self.columns, error, *units, same_label, same_group)
+        off, units = rounding(self.screen, self.probes, self.gallery), self.probes.units[self.inside]
+        tile = Tile(scores, off, self.rows, self.columns, units, self.gallery.units, same_label, same_group)
         if lower:
             tile.forbid(_lower(scores.shape, shift))
         return tile
