@@ -20,7 +20,9 @@ MAX_COMPARISONS = 20_000_000
 """The most comparisons `pair_scores` holds in memory: about 6,300 embeddings, half a gigabyte."""
 
 _BLOCK_ROWS = 256
-_CHUNK_NUMBERS = 2**16  # of float64, on either side of a chunk of pairs: half a megabyte, near a core and not asked of the system anew
+_CHUNK_NUMBERS = (
+    2**16
+)  # of float64, on either side of a chunk of pairs: half a megabyte, near a core and not asked of the system anew
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,11 @@ _compiled_pass = fused(pass_over)
 
 def canonical(tile: Tile, positions: Positions) -> np.ndarray:
     """Canonical scores float32 (n,) at ``positions`` of a tile: one by one, or with all others where they are many."""
-    many = len(positions[0]) > MANY * tile.scores.numel()
-    return _from_blocks(tile, positions) if many else listed(tile, positions)
+    return _from_blocks(tile, positions) if _are_many(tile, positions) else listed(tile, positions)
+
+
+def _are_many(tile: Tile, positions: Positions) -> bool:
+    return len(positions[0]) > MANY * tile.scores.numel()
 
 
 def _from_blocks(tile: Tile, positions: Positions) -> np.ndarray:
@@ -156,11 +159,9 @@ def _count_unsure(work: Work, tile: Tile, impostor: Tally, numbers: range, found
     """Score canonically, once, what may lie in one of the bands of these ``numbers``, or on either side of its high end."""
     bands = [work.bands[number] for number in numbers]
     positions, unsure = _unsure(found.positions, _between(found.screened, *_ends(tile.rounding, bands)))
-    if tile.rounding.screen is not FLOAT32:
-        finer, ends = (
-            products_at(tile.probe_units, tile.gallery_units, positions),
-            _ends(float32_rounding(work.problem.dimension), bands),
-        )
+    if tile.rounding.screen is not FLOAT32 and not _are_many(tile, positions):
+        finer = products_at(tile.probe_units, tile.gallery_units, positions)
+        ends = _ends(float32_rounding(work.problem.dimension), bands)
         for number, certain in zip(numbers, unsure & (finer > ends[1].unsqueeze(1)), strict=True):
             impostor.add_above(number, int(certain.sum()))
         positions, unsure = _unsure(positions, unsure & _between(finer, *ends))
