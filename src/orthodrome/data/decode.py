@@ -22,9 +22,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from orthodrome.data.jpeg import decode_plain_jpeg
+from orthodrome.data.jpeg import decode_plain_jpeg, may_be_turned
 from orthodrome.types import InputError
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF")
@@ -59,7 +59,7 @@ def decode_image(source: bytes | str | Path, size: Size | None = None, name: str
     if not data:
         raise InputError(f"{called}: the file is empty; expected an image")
     least = max(size) if size else 0  # of both sides, because the orientation may still swap them
-    plain = decode_plain_jpeg(data, least, MAX_PIXELS)
+    plain = _plain_jpeg(data, least)
     if plain is not None:
         return _resized(plain, size)
     try:
@@ -75,6 +75,27 @@ def decode_image(source: bytes | str | Path, size: Size | None = None, name: str
         raise InputError(f"{called}: the image is damaged: {error}") from error
 
 
+def _plain_jpeg(data: bytes, least: int) -> np.ndarray | None:
+    """Upright, without Pillow's decoder; None where it is needed: for other images, and where it cannot be told how one was held."""
+    pixels = decode_plain_jpeg(data, least, MAX_PIXELS)
+    if pixels is None or not may_be_turned(data):
+        return pixels
+    try:
+        with _open_header(data) as header:
+            orientation = header.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
+    except Exception:  # whatever it is, Pillow meets it again and says so
+        return None
+    return pixels if orientation == _UPRIGHT else _turned(pixels, orientation)
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    image = Image.fromarray(pixels)
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    ImageOps.exif_transpose(image, in_place=True)
+    return np.array(image)
+
+
+_UPRIGHT = 1
 _CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)}
 
 
