@@ -81,4 +81,5 @@ def similarity_adjustment(cos: Tensor, t: float) -> Tensor:
     if t == 1:
         return cos
     half = (cos + 1) / 2
-    return 2 * half.clamp_min(0) ** t - 1
+    least = 0.0 if t > 1 else torch.finfo(cos.dtype).eps  # the slope at 0 is infinite for t < 1
+    return 2 * half.clamp_min(least) ** t - 1

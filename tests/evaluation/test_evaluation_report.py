@@ -15,6 +15,7 @@ from orthodrome import files
 from orthodrome.evaluation import summary_rows, verification, write_comparison, write_report
 from orthodrome.evaluation.sections import NO_PLOTS, section
 from orthodrome.evaluation.wording import false_accept_rate, one_in, rounded_up
+from orthodrome.figures.style import as_written
 from orthodrome.types import InputError, Report
 
 VOID = {"meta", "hr", "br", "path", "use", "rect", "image", "img"}
@@ -184,3 +185,22 @@ def test_figures_show_the_data() -> None:
     assert figure.axes[0].lines[0].get_xdata()[0] == 0.3
     values, edges, _ = figure.axes[0].patches[0].get_data()
     assert np.sum(values * np.diff(edges)) == pytest.approx(1)
+
+
+def test_files_that_no_report_wrote_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "scores.npz").write_bytes(b"embeddings of somebody")
+    with pytest.raises(InputError, match=r"holds scores.npz but no report.json"):
+        write_report(report(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.npz"]
+    assert (tmp_path / "scores.npz").read_bytes() == b"embeddings of somebody"
+
+
+def test_names_of_systems_are_shown_as_they_are(tmp_path: Path) -> None:
+    names = ("cost_$5_and_$6", "_a", "张三", "李四", "run.a", "run-a")
+    written = write_comparison({name: report() for name in names}, tmp_path, "Odd names")
+    html = written.files[1].read_text()
+    anchors = re.findall(r'<section id="([^"]+)"', html)
+    assert len(anchors) == len(set(anchors))
+    assert set(re.findall(r'<a href="#([^"]+)"', html)) <= set(anchors)
+    assert as_written("_a") == " _a"
+    assert as_written("$5") == r"\$5"

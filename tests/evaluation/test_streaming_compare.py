@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from orthodrome import fuse
 from orthodrome.evaluation import canonical_scores, compare_all, equal_error_rate, pair_scores, streaming_memory, tar_at_far
 from orthodrome.evaluation.scores import score_block, unit_vectors
-from orthodrome.evaluation.streaming import compare, passes, pilot, tiles
+from orthodrome.evaluation.streaming import compare, passes, pilot, resampling, tiles
+from orthodrome.evaluation.streaming.passes import mark_of
 from orthodrome.evaluation.streaming.screens import BFLOAT16, FLOAT32, INT8, bound, holds
-from orthodrome.evaluation.streaming.sides import side
+from orthodrome.evaluation.streaming.sides import comparison, side
 from orthodrome.evaluation.streaming.tallies import Tally
 from orthodrome.types import InputError
 
@@ -229,6 +230,33 @@ def test_the_bound_is_not_met_by_chance() -> None:
     rounded = torch.from_numpy(units).bfloat16().float()
     off = (rounded @ rounded.T - torch.from_numpy(score_block(units, units))).abs().max()
     assert float(off) > 10 * bound(panel, panel)
+
+
+@pytest.mark.parametrize("far", [0.1, 0.01])
+def test_the_threshold_of_equal_errors_is_of_the_data(far: float) -> None:
+    vectors, labels = np.ones((40, 8), np.float32), np.arange(40) // 4
+    found = compare_all(vectors, labels, fars=(far,), roc=True, resamples=0)
+    every = pair_scores(vectors, labels)
+    expected = equal_error_rate(every.scores[every.same], every.scores[~every.same])
+    assert found.eer is not None
+    assert (found.eer.rate, found.eer.threshold) == (expected.rate, expected.threshold)
+
+
+def test_ties_beyond_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "ALL_HELD", 0)
+    monkeypatch.setattr(resampling, "MOST", 1000)
+    vectors = np.ones((100, 4), np.float32)
+    found = compare_all(vectors, np.arange(100) // 4, fars=(0.01,), resamples=10)
+    assert "too many scores are tied to be held" in found.notes[-1]
+
+
+def test_a_state_is_of_every_embedding(tmp_path: Path) -> None:
+    vectors, labels = people(7, 2600, 8, 300, coarse=False)
+    problem = comparison(side(vectors, labels, None, "probe"), None)
+    changed = vectors.copy()
+    changed[1] += 1
+    other = comparison(side(changed, labels, None, "probe"), None)
+    assert mark_of(problem, tiles.plan(problem), "x") != mark_of(other, tiles.plan(other), "x")
 
 
 @pytest.mark.parametrize("dimension", [2, 63, 512])

@@ -132,3 +132,13 @@ def test_parts_that_do_not_fit_are_named() -> None:
             resharded([good, wrong], 1, num_classes=4, entries={"weight": 1})
     with pytest.raises(InputError, match="got none"):
         resharded([], 1, num_classes=4, entries={})
+
+
+def test_hooks_of_a_grown_head_are_its_own() -> None:
+    head, calls = ProxyHead("cosface", 5, 4), []
+    bigger = grown(head, 7)
+    bigger.register_forward_hook(lambda *_: calls.append(1))
+    head(torch.randn(2, 4), torch.tensor([0, 1]))
+    assert not calls
+    bigger(torch.randn(2, 4), torch.tensor([0, 6]))
+    assert calls

@@ -322,3 +322,30 @@ def test_n_pair_with_proxies_as_keys_is_normface(seed: int) -> None:
     own = torch.nn.functional.one_hot(labels, CLASSES).bool()
     pairs = spec.losses(spec.closeness(embeddings, head.weight), own, ~own)
     torch.testing.assert_close(pairs, head(embeddings, labels).per_sample)
+
+
+@pytest.mark.parametrize("loss", ["arcface", "sphereface2", "sphereface2_b"])
+@pytest.mark.parametrize("impl", ["dense", "chunked"])
+def test_values_without_gradient(loss: str, impl: str) -> None:
+    head, x, labels = ProxyHead(loss, 50, 8, impl=impl).eval(), torch.randn(6, 8), torch.arange(6)
+    expected = head(x, labels).loss.detach()
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            found = head(x, labels).loss
+        assert not found.requires_grad
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("t", [0.5, 1.0, 3.0])
+def test_sphereface2_is_finite_on_the_other_side(t: float) -> None:
+    head = ProxyHead("sphereface2", 4, 2, t=t, gradient="exact").double()
+    x = (-head.weight.detach()[:1]).requires_grad_()
+    head(x, torch.tensor([0])).loss.backward()
+    assert torch.isfinite(x.grad).all()
+    assert torch.isfinite(head.weight.grad).all()
+
+
+def test_curricularface_skips_a_batch_of_one() -> None:
+    head = ProxyHead("curricularface", 4, 2)
+    head(torch.randn(1, 2), torch.tensor([0]))
+    assert float(head.get_buffer("t")) == 0

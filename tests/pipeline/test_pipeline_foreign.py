@@ -8,6 +8,7 @@ import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from orthodrome.pipeline import (
     save_embeddings,
 )
 from orthodrome.pipeline.audit import audited, training_set
+from orthodrome.pipeline.evaluate import people_tested
 from orthodrome.pipeline.megaface_features import read_feature, read_features, write_feature
 from orthodrome.pipeline.opening import open_model
 from orthodrome.types import EmbeddingSet, InputError, Preprocessing, Report
@@ -266,14 +268,41 @@ def test_overlap_audit_in_the_report(tmp_path: Path, small_faces: Path, small_pa
     test = EmbeddingSet(vectors, np.full(len(ids), -1), ids)
     result = evaluate_embeddings(test, ProtocolData("pairs", Path(), small_pairs))
     (tmp_path / "names.txt").write_text("Person 0\nsomebody\n")
-    by_name = audited(result, test, training_set(tmp_path / "names.txt")).to_report().metrics["overlap"]
+    people = people_tested(ProtocolData("pairs", Path(), small_pairs), test)
+    by_name = audited(result, test, training_set(tmp_path / "names.txt"), people).to_report().metrics["overlap"]
     assert by_name["pairs"] == [{"train": "Person 0", "test": "person_0"}]
-    by_folder = audited(result, test, training_set(small_faces)).to_report().metrics["overlap"]
+    by_folder = audited(result, test, training_set(small_faces), people).to_report().metrics["overlap"]
     assert len(by_folder["pairs"]) == 6
     save_embeddings(test, tmp_path / "train.npz")
-    found = audited(result, test, training_set(tmp_path / "train.npz"))
-    assert found.to_report().metrics["overlap"]["pairs"][0]["score"] == pytest.approx(1)
+    found = audited(result, test, training_set(tmp_path / "train.npz"), people)
+    assert found.to_report().metrics["overlap"]["pairs"][0]["score"] > 0.8  # the images of the list, with all of a person
     assert "overlap" in found.summary()
+    nameless = audited(result, test, training_set(tmp_path / "names.txt"), None).to_report().metrics["overlap"]
+    assert nameless["pairs"] == []
+    assert "name no people" in nameless["text"]
+
+
+def test_the_audit_knows_people_as_the_protocol_does(tmp_path: Path) -> None:
+    def audit(name: str, lists: Path, ids: list[str]) -> dict[str, Any]:
+        vectors = np.random.default_rng(0).normal(size=(len(ids), 8)).astype(np.float32)
+        test = EmbeddingSet(vectors, np.full(len(ids), -1), tuple(ids))
+        people = PROTOCOLS.get(name).people(PROTOCOLS.get(name).read(lists), test)
+        return audited(Outcome(Report("x", "x", {})), test, ["Ann Lee", "Maria Callas"], people).to_report().metrics["overlap"]
+
+    (tmp_path / "splits.txt").write_text("header\n1, 1, Ann_Lee/0, Ann_Lee/1, 1, 1\n1, 2, Ann_Lee/0, Bo_Ray/0, 0, 0\n")
+    videos = audit("ytf", tmp_path / "splits.txt", ["Ann_Lee/0/1", "Ann_Lee/1/1", "Bo_Ray/0/1"])
+    assert videos["text"].startswith("1 of 2 test people")
+    (tmp_path / "agedb.txt").write_text(
+        "0_MariaCallas_35_f.jpg 1_MariaCallas_60_f.jpg 1\n0_MariaCallas_35_f.jpg 2_BoRay_30_m.jpg 0\n" * 10
+    )
+    aged = audit("agedb-30", tmp_path / "agedb.txt", ["0_MariaCallas_35_f", "1_MariaCallas_60_f", "2_BoRay_30_m"])
+    assert aged["text"].startswith("1 of 2 test people")
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "probes.txt").write_text("a/1 Ann_Lee\n")
+    (tmp_path / "lists" / "gallery.txt").write_text("b/2 Ann_Lee\nb/3 Bo\n")
+    (tmp_path / "lists" / "distractors.txt").write_text("c/Ann_Lee\n")
+    searched = audit("identification", tmp_path / "lists", ["a/1", "b/2", "b/3", "c/Ann_Lee"])
+    assert searched["text"].startswith("1 of 2 test people")
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -282,7 +311,7 @@ def test_the_overlap_audit_takes_the_strictest_threshold_in_any_order(tmp_path: 
     people = EmbeddingSet(np.eye(3, dtype=np.float32), np.arange(3), ("a/0", "b/0", "c/0"))
     save_embeddings(people, tmp_path / "train.npz")
     rows = [{"threshold": 0.9}, {"threshold": -1.0}][::order]
-    found = audited(Outcome(Report("x", "x", {"tar_at_far": rows})), people, training_set(tmp_path / "train.npz"))
+    found = audited(Outcome(Report("x", "x", {"tar_at_far": rows})), people, training_set(tmp_path / "train.npz"), "abc")
     assert "score at or above 0.9000" in found.to_report().metrics["overlap"]["text"]
 
 

@@ -8,6 +8,7 @@ import math
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from torch import nn
 from orthodrome import ProxyHead, create_backbone, files
 from orthodrome.training.optim import clip_gradients, create_optimizer, parameter_groups, set_learning_rate
 from orthodrome.training.precision import bf16_cost, precision_warning
-from orthodrome.training.recipe import OptimizerSettings, ScheduleSettings
+from orthodrome.training.recipe import OptimizerSettings, ScheduleSettings, load_recipe, parse_recipe
 from orthodrome.training.schedules import create_schedule
 from orthodrome.training.stopping import StopRequest
 from orthodrome.training.telemetry import JsonLines
@@ -147,3 +148,35 @@ def test_a_signal_that_is_ignored_is_no_first_request() -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("epochs", [7, 22, 49])
+def test_step_schedule_drops_at_the_first_step_of_every_milestone(epochs: int) -> None:
+    for milestone in range(1, epochs):
+        for warmup in (0.0, 0.5):
+            settings = ScheduleSettings(name="step", epochs=epochs, milestones=(milestone,), warmup_epochs=warmup)
+            factor = create_schedule(settings, 7)
+            assert factor(7 * milestone) == pytest.approx(0.1)
+            assert factor(7 * milestone - 1) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"loss": {"name": "cosface", "sample_rate": 0.5}}, "sample_rate is a key of the section head"),
+        ({"loss": {"name": "cosface", "num_classes": 5}}, "num_classes is no hyper-parameter of a loss"),
+        ({"backbone": {"name": "sfnet4", "image_size": 64}}, "image_size is no option of a network"),
+        ({"optimizer": {"betas": [1.5, 0.9]}}, "betas must be at least 0 and below 1"),
+        ({"optimizer": {"nesterov": True, "momentum": 0}}, "nesterov needs a momentum"),
+    ],
+)
+def test_values_that_torch_would_refuse_are_refused_first(content: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_recipe(content, "recipe")
+
+
+def test_numbers_with_an_exponent_need_no_point(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("loss: {name: cosface, center: 3e-3}\noptimizer: {weight_decay: 5E-4}\n")
+    recipe = load_recipe(tmp_path / "recipe.yaml", ["backbone.width=1e-1", "loss.margin=.5e0", "name=1e", "log.every=10"])
+    assert recipe.loss.options == {"center": 0.003, "margin": 0.5}
+    assert (recipe.backbone.options["width"], recipe.optimizer.weight_decay, recipe.name) == (0.1, 0.0005, "1e")

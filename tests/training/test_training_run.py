@@ -395,3 +395,65 @@ def test_head_settings_of_a_pair_loss_are_refused(tiny_recipe: dict[str, Any], s
     tiny_recipe["head"] = {"impl": "chunked"}
     with pytest.raises(InputError, match="contrastive compares embeddings with each other and has no classes: leave out impl"):
         run(tiny_recipe, small_faces, tmp_path / "run")
+
+
+def stop_after(step: int, patch: pytest.MonkeyPatch) -> None:
+    """End the next run there, with a checkpoint."""
+    from orthodrome.training import run as room
+
+    original = room._RunEvents.step
+    patch.setattr(room._RunEvents, "step", lambda self, position, *rest: original(self, position, *rest) and position.step < step)
+
+
+def test_a_pair_loss_with_memory_is_resumed(
+    tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_recipe |= {"loss": {"name": "triplet", "memory": 8}, "schedule": {"epochs": 2}}
+    assert run(tiny_recipe, small_faces, tmp_path / "straight").finished
+    with monkeypatch.context() as patch:
+        stop_after(2, patch)
+        assert not run(tiny_recipe, small_faces, tmp_path / "resumed").finished
+    assert run(tiny_recipe, small_faces, tmp_path / "resumed", resume=True).finished
+    assert_same_weights(tmp_path / "straight", tmp_path / "resumed")
+
+
+def test_the_optimizer_of_a_resumed_run_is_that_of_the_recipe(
+    tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(1, patch)
+        run(tiny_recipe, small_faces, tmp_path / "run")
+    settings = {**tiny_recipe.get("optimizer", {}), "momentum": 0.5, "weight_decay": 0.01}
+    with monkeypatch.context() as patch:
+        stop_after(2, patch)
+        run({**tiny_recipe, "optimizer": settings}, small_faces, tmp_path / "run", resume=True)
+    groups = torch.load(tmp_path / "run" / CHECKPOINT_FILE, weights_only=True)["optimizer"]["param_groups"]
+    assert {group["momentum"] for group in groups} == {0.5}
+    assert 0.01 in {group["weight_decay"] for group in groups}
+    with pytest.raises(InputError, match="the optimizer of the checkpoint is another one"):
+        run({**tiny_recipe, "optimizer": {"name": "adamw"}}, small_faces, tmp_path / "run", resume=True)
+
+
+def test_weights_that_are_not_finite_are_never_kept(
+    tiny_recipe: dict[str, Any], small_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orthodrome.training import loop
+
+    tiny_recipe |= {"checkpoint_every": 1, "optimizer": {"clip_norm": 5}}
+    original = loop.clip_gradients
+    calls: list[int] = []
+
+    def poisoned(optimizer: torch.optim.Optimizer, *rest: Any) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            gradient = optimizer.param_groups[0]["params"][0].grad
+            gradient[(0,) * gradient.ndim] = torch.inf
+        original(optimizer, *rest)
+
+    monkeypatch.setattr(loop, "clip_gradients", poisoned)
+    with pytest.raises(loop.TrainingDiverged, match=r"is not finite after step 2.*change recipe.yaml"):
+        run(tiny_recipe, small_faces, tmp_path / "run")
+    kept = torch.load(tmp_path / "run" / CHECKPOINT_FILE, weights_only=True)
+    assert kept["position"]["step"] == 1
+    assert all(torch.isfinite(value).all() for value in kept["backbone"].values())
+    assert not (tmp_path / "run" / "model.safetensors").exists()

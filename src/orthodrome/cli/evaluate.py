@@ -58,6 +58,7 @@ def evaluate(
     from orthodrome.files import check_writable
     from orthodrome.pipeline import evaluate_embeddings
     from orthodrome.pipeline.audit import audited, training_set
+    from orthodrome.pipeline.evaluate import people_tested
     from orthodrome.types import InputError
 
     if show_list:
@@ -71,7 +72,8 @@ def evaluate(
     training = training_set(train_set) if train_set else None
     embeddings = _embeddings(model, images, flip, ids, labels, preprocessing)
     result = evaluate_embeddings(embeddings, where)
-    result = audited(result, embeddings, training) if training is not None else result
+    if training is not None:
+        result = audited(result, embeddings, training, people_tested(where, embeddings))
     shown = {key: image for key, image in images.items() if isinstance(image, bytes | Path)}
     written = write_report(result.to_report(), folder, shown)
     show_report(result.summary(), written)

@@ -116,7 +116,8 @@ def _hardest(pairs: ScoredPairs, metrics: Mapping[str, Any]) -> dict[str, Any] |
 
 def _calibration(pairs: ScoredPairs, _metrics: Mapping[str, Any]) -> Mapping[str, Any] | None:
     judged = pairs.in_folds()
-    can_be_judged = len(np.unique(judged.folds)) > 1 and judged.scores.min() < judged.scores.max()
+    folds = np.unique(judged.folds)
+    can_be_judged = len(folds) > 1 and all(np.ptp(judged.scores[judged.folds != fold]) > 0 for fold in folds)
     return calibration_metrics(pairs) if can_be_judged else None
 
 

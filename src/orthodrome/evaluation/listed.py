@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +80,14 @@ def match_rows(embeddings: EmbeddingSet, ids: Sequence[str], where: Where) -> np
             raise InputError(f"two embeddings are of the image {identifier!r}: {one!r} and {other!r}")
         rows[position] = found[0]
     return rows
+
+
+def people_in_rows(embeddings: EmbeddingSet, people: Mapping[str, str], where: Where) -> tuple[str, ...]:
+    """The person of each embedding (N,), by the listed ids that ``people`` names; empty for other embeddings. Raises as `match_rows`."""
+    found = [""] * len(embeddings)
+    for row, person in zip(match_rows(embeddings, list(people), where).tolist(), people.values(), strict=True):
+        found[row] = person
+    return tuple(found)
 
 
 def _rows_by_tail(embeddings: EmbeddingSet, depth: int, wanted: Sequence[str]) -> dict[str, list[int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,18 +39,24 @@ def overlap_by_name(train: Iterable[str], test: Iterable[str]) -> dict[str, Any]
 
 
 def overlap_by_embedding(
-    train: EmbeddingSet, test: EmbeddingSet, threshold: float | None = None, listed: int = NEAREST
+    train: EmbeddingSet,
+    test: EmbeddingSet,
+    threshold: float | None = None,
+    listed: int = NEAREST,
+    people: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """The test people whose nearest training person scores at or above ``threshold`` (None: only the nearest ones); the nearest pairs,
     best first, to look at.
 
-    Each person is the mean of their unit embeddings. A threshold finds the people a model takes for one another, which are more than
+    Each person is the mean of their unit embeddings. ``people``: those of the test, one per embedding; of an empty name, the image stands
+    for itself. None: as labels or ids tell. A threshold finds the people a model takes for one another, which are more than
     those who are: the pairs have to be looked at. Result as `overlap_by_name`, each pair with its ``score``. Raises InputError where a
     set has no labels, or both are not from one model (dimensions differ).
     """
     from orthodrome.evaluation.streaming import top_k  # imports torch
 
-    names, vectors = zip(*(_templates(side, what) for side, what in ((train, "training"), (test, "test"))), strict=True)
+    named = (train, "training", None), (test, "test", people)
+    names, vectors = zip(*(_templates(*side) for side in named), strict=True)
     nearest = top_k(vectors[1], vectors[0], 1)
     scores, rows = nearest.scores[:, 0], nearest.rows[:, 0]
     order = np.argsort(-scores, kind="stable")
@@ -63,10 +69,13 @@ def overlap_by_embedding(
     return {"method": "by nearest embeddings (means of unit embeddings)", "pairs": pairs, "text": text}
 
 
-def _templates(embeddings: EmbeddingSet, what: str) -> tuple[list[str], np.ndarray]:
-    people = people_of(embeddings)
-    named = (embeddings.labels < 0).any()
-    labels = np.unique(np.array(people), return_inverse=True)[1] if named else embeddings.labels
+def _templates(embeddings: EmbeddingSet, what: str, given: Sequence[str] | None) -> tuple[list[str], np.ndarray]:
+    if given is None:
+        people: Sequence[str] = people_of(embeddings)
+    else:
+        people = [name or identifier for name, identifier in zip(given, embeddings.ids, strict=True)]
+    by_name = given is not None or (embeddings.labels < 0).any()
+    labels = np.unique(np.array(people), return_inverse=True)[1] if by_name else embeddings.labels
     if not len(labels):
         raise InputError(f"the {what} set has no embeddings")
     _, vectors = pool(unit_vectors(embeddings.vectors, embeddings.ids), labels)

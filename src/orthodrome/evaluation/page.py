@@ -5,6 +5,7 @@ and narrow, and for paper.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -76,8 +77,9 @@ def page(title: str, subtitle: str, sections: Iterable[str], names: Sequence[str
 
 
 def anchor(title: str) -> str:
-    """The id of a section: its title in small letters, words joined by hyphens."""
-    return "-".join(re.findall(r"[a-z0-9]+", title.lower())) or "section"
+    """The id of a section: its title in small letters, words joined by hyphens, and a number where another title has the same words."""
+    words = "-".join(re.findall(r"[a-z0-9]+", title.lower()))
+    return words if words == title.lower().replace(" ", "-") else f"{words or 'section'}-{zlib.crc32(title.encode()):x}"
 
 
 def section(title: str, parts: Iterable[str], inner: bool = False) -> str:

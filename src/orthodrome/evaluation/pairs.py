@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from orthodrome.evaluation.listed import find_images, match_rows, text_lines
+from orthodrome.evaluation.listed import find_images, match_rows, people_in_rows, text_lines
 from orthodrome.types import EmbeddingSet, InputError, PathLike
 
 
@@ -62,6 +62,11 @@ class Pairs:
     def images(self) -> tuple[ListedImage, ...]:
         """The distinct images, in the order of their first appearance: what has to be embedded."""
         return tuple(dict.fromkeys(chain.from_iterable(zip(self.first, self.second, strict=True))))
+
+    def people(self, embeddings: EmbeddingSet) -> tuple[str, ...] | None:
+        """The person of each embedding, empty where the list does not tell; None where it tells none."""
+        names = {str(image): image.name for image in self.images()}
+        return people_in_rows(embeddings, names, self.where) if any(names.values()) else None
 
     def identities(self) -> np.ndarray | None:
         """Codes int64 (N, 2) of the two people of each pair, numbered in the sorted order of their names; None where the list does

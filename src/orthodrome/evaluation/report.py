@@ -102,11 +102,19 @@ def summary_rows(reports: Mapping[str, Report]) -> tuple[tuple[str, ...], list[t
 
 
 def _written(folder: Path, files: Mapping[str, bytes], notice: str) -> Written:
-    """Write a report; nothing of one before stays beside it, to be taken for its own."""
+    """Write a report; nothing of one before stays beside it, to be taken for its own.
+
+    Raises InputError where a file of that name is there and no report, so that it is somebody else's.
+    """
+    before = [name for name in _NOT_ALWAYS if (folder / name).exists()]
+    if before and not (folder / REPORT_FILE).exists():
+        raise InputError(
+            f"{folder} holds {', '.join(before)} but no {REPORT_FILE}: no report wrote that, so none is written over it; "
+            "name another folder, or move it away"
+        )
     written = write_together(folder, files)
-    for name in _NOT_ALWAYS:
-        if name not in files:
-            (folder / name).unlink(missing_ok=True)
+    for name in set(before) - set(files):
+        (folder / name).unlink()
     return Written(written, notice)
 
 

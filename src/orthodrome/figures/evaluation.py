@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from orthodrome.evaluation.wording import COMPARISONS, Trials
 from orthodrome.figures.rates import rate_figure, reliability_figure
 from orthodrome.figures.scores import GENUINE, HEIGHT, IMPOSTOR, WIDTH, score_distribution_figure, vertical_lines
-from orthodrome.figures.style import INK, SYSTEMS, inked, keyed
+from orthodrome.figures.style import INK, SYSTEMS, as_written, inked, keyed
 
 __all__ = [
     "INK",
@@ -58,7 +58,7 @@ def roc_figure(curves: Mapping[str, Curve], bands: Mapping[str, Band] | None = N
     lowest = min(_lowest_far(far) for far, _ in curves.values())
     for (name, (far, tar)), colour in zip(curves.items(), _colours(len(curves)), strict=True):
         shown_far, shown_tar = _thinned(*_from(lowest, far, tar))
-        axes.plot(shown_far, shown_tar, drawstyle="steps-post", color=colour, linewidth=1.8, label=name)
+        axes.plot(shown_far, shown_tar, drawstyle="steps-post", color=colour, linewidth=1.8, label=as_written(name))
         if band := (bands or {}).get(name):
             axes.fill_between(band.far, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
     axes.set(xscale="log", xlim=(lowest, 1), ylim=(_floor_of(curves, bands or {}, lowest), 1))
@@ -90,7 +90,7 @@ def det_figure(curves: Mapping[str, Curve], bands: Mapping[str, Band] | None = N
     for (name, (far, tar)), colour in zip(curves.items(), _colours(len(curves)), strict=True):
         shown_far, shown_tar = _thinned(*_from(lowest_far, far, tar))
         across, up = place(shown_far, lowest_far), place(1 - shown_tar, lowest_frr)
-        axes.plot(across, up, drawstyle="steps-post", color=colour, linewidth=1.8, label=name)
+        axes.plot(across, up, drawstyle="steps-post", color=colour, linewidth=1.8, label=as_written(name))
         if band := (bands or {}).get(name):
             low, high = place(1 - band.high, lowest_frr), place(1 - band.low, lowest_frr)
             axes.fill_between(place(band.far, lowest_far), low, high, color=colour, alpha=0.18, linewidth=0)
@@ -119,7 +119,9 @@ def error_rates_figure(
         shown = rates > 0
         across, up = thresholds[shown][::-1], rates[shown][::-1]
         kept = _spread(across, np.log(up))
-        axes.plot(across[kept], up[kept], drawstyle="steps-pre", color=colour, linewidth=1.8, label=name.split(":")[0])
+        axes.plot(
+            across[kept], up[kept], drawstyle="steps-pre", color=colour, linewidth=1.8, label=as_written(name.split(":")[0])
+        )
     axes.set(yscale="log", ylim=(lowest / 1.5, 1.5 / 1.2))
     vertical_lines(axes, lines or {})
     axes.set_xlabel("threshold")

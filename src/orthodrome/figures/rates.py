@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from orthodrome.figures.scores import HEIGHT, WIDTH
-from orthodrome.figures.style import FIRST, INK, SECOND, SYSTEMS, inked, keyed
+from orthodrome.figures.style import FIRST, INK, SECOND, SYSTEMS, as_written, inked, keyed
 
 Points = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]
 """Where (rising), the rate there, and the low and high end of its interval."""
@@ -27,7 +27,7 @@ def rate_figure(curves: Mapping[str, Points], across: str, up: str) -> Figure:
     inked(axes)
     for number, (name, (places, rates, low, high)) in enumerate(curves.items()):
         colour = SYSTEMS[number % len(SYSTEMS)]
-        axes.plot(places, rates, color=colour, marker="o", markersize=4, linewidth=1.6, label=name)
+        axes.plot(places, rates, color=colour, marker="o", markersize=4, linewidth=1.6, label=as_written(name))
         axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
     axes.set_xscale("log")
     places = sorted({place for points in curves.values() for place in points[0]})
@@ -63,7 +63,7 @@ def reliability_figure(curves: Mapping[str, Points], counts: Mapping[str, Sequen
             "elinewidth": 1.2,
             "capsize": 2,
         }
-        axes.errorbar(predicted, observed, reach, label=name, **style)
+        axes.errorbar(predicted, observed, reach, label=as_written(name), **style)
         below.vlines(np.array(predicted) + 0.004 * (2 * number - 1), 0.8, counts[name], color=colour, linewidth=2.5)
     below.set(yscale="log", ylim=(0.8, None))
     axes.set_ylabel("observed share of genuines")

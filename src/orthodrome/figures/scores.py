@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from orthodrome.evaluation.wording import COMPARISONS, Trials
-from orthodrome.figures.style import FIRST, INK, SECOND, inked, keyed
+from orthodrome.figures.style import FIRST, INK, SECOND, as_written, inked, keyed
 
 GENUINE, IMPOSTOR = FIRST, SECOND
 
@@ -38,7 +38,7 @@ def score_distribution_figure(
         _distributions(panel, genuine, impostor, trials)
         vertical_lines(panel, (thresholds or {}).get(name, {}))
         if len(systems) > 1:
-            panel.set_title(name, loc="left", fontsize=10, color=INK)
+            panel.set_title(as_written(name), loc="left", fontsize=10, color=INK)
         inked(panel)
     keyed(panels[0], "best", fontsize=9)
     panels[-1].set_xlabel("score (cosine similarity)")

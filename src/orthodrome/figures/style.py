@@ -26,6 +26,11 @@ CLASSES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8
 """Ten classes; the pictures write the name of the class beside its cloud as well."""
 
 
+def as_written(name: str) -> str:
+    """A name as a label that shows it: matplotlib reads mathematics between dollars, and hides labels that begin with an underscore."""
+    return name.replace("$", r"\$").replace("_", " _", 1) if name.startswith("_") else name.replace("$", r"\$")
+
+
 def sheet(title: str, rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, np.ndarray]:
     """A figure of ``size`` inches with a title and rows × columns inked panels, as an array (rows, columns)."""
     figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06))

@@ -101,12 +101,15 @@ def common_factor(upstream: Tensor, expected: Tensor | None) -> Tensor | None:
 
 
 class Tiles(torch.autograd.Function):
-    """(own proxies (B, K, D), N) of a batch, with the gradient of both in one array the size of the proxies."""
+    """(own proxies (B, K, D), N) of a batch, with the gradient of both in one array the size of the proxies.
+
+    ``expected``: the gradient of N to be, as far as it can be told; None where no gradient will be asked for.
+    """
 
     @staticmethod
-    def forward(ctx: Any, problem: Problem, expected: Upstream, *inputs: Any) -> tuple[Tensor, Tensor]:
-        wanted = any(ctx.needs_input_grad)
-        if wanted and problem.spec.link.additive and problem.spec.uniform:
+    def forward(ctx: Any, problem: Problem, expected: Upstream | None, *inputs: Any) -> tuple[Tensor, Tensor]:
+        wanted = expected is not None and any(ctx.needs_input_grad)
+        if expected and wanted and problem.spec.link.additive and problem.spec.uniform:
             ctx.found = at_once(problem, expected)
         elif wanted and problem.floor > -math.inf:
             ctx.found = choosing(problem)
@@ -175,7 +178,10 @@ def chunked(
             operands = Operands(query, proxies, scale, known.state.get("bias"), class_bias)
             values = constants(known.values)
             problem = Problem(spec, passes, labels, known.target, known.p, values, operands, inverse, chunk, compute_dtype, floor)
-            own, n = Tiles.apply(problem, known.upstream, *operands.all())
+            expected = (
+                known.upstream if torch.is_grad_enabled() else None
+            )  # autograd says that gradients are needed without it, too
+            own, n = Tiles.apply(problem, expected, *operands.all())
             return Terms(own_similarity(spec, query, own, class_bias, labels), n, own)
 
         return Classes(target, len(proxies) // per_class, negatives, terms)

@@ -150,6 +150,9 @@ def grown(head: ProxyHead, num_classes: int, new: str | EmbeddingSet = "normal")
         raise InputError("a shard of a head cannot grow: grow the whole head, then split it with resharded")
     bigger = copy.copy(head)  # shares the functions of the loss, which hold no tensors
     bigger._parameters, bigger._buffers = dict(head._parameters), dict(head._buffers)
+    for name, hooks in vars(head).items():
+        if name.endswith("_hooks"):
+            setattr(bigger, name, copy.copy(hooks))
     bigger.num_classes, bigger.classes = num_classes, range(num_classes)
     added = _first_values(head, new, range(old, num_classes), num_classes)
     for name, value in head.state_dict().items():

@@ -60,7 +60,9 @@ def curricular_state(num_classes: int, hyper: Values) -> dict[str, State]:
 
 
 def curricular_update(rows: Rows, state: StateValues, hyper: Values) -> dict[str, Tensor]:
-    """t ← t_alpha·mean(cos_y) + (1 − t_alpha)·t, before it is used."""
+    """t ← t_alpha·mean(cos_y) + (1 − t_alpha)·t, before it is used. A batch of one changes nothing."""
+    if len(rows.target) < 2:
+        return {}
     rate = hyper["t_alpha"]
     return {"t": rate * rows.target.detach().mean() + (1 - rate) * state["t"]}
 

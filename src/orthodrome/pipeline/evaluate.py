@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,12 @@ class ProtocolData:
     data: Path
     lists: Path
     options: Mapping[str, str] = field(default_factory=dict)
+
+
+def people_tested(where: ProtocolData, embeddings: EmbeddingSet) -> Sequence[str] | None:
+    """The person of each embedding as the lists of the protocol name them, empty where they do not; None where they name nobody."""
+    protocol = PROTOCOLS.get(where.protocol)
+    return protocol.people(protocol.read(where.lists), embeddings)
 
 
 def protocol_images(where: ProtocolData) -> Mapping[str, ImageSource]:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from orthodrome.files import write_file
 from orthodrome.heads import ProxyHead
 from orthodrome.heads.prototypes import shard_of
-from orthodrome.training.loop import Learner, Position
+from orthodrome.training.loop import Learner, Position, check_weights
 from orthodrome.training.processes import by_first
 from orthodrome.training.random_state import random_state, seed_apart, set_random_state
 from orthodrome.types import InputError
@@ -37,9 +37,10 @@ Place = tuple[dict[str, Any], str]
 def save_checkpoint(path: Path, learner: Learner, position: Position, history: list[dict[str, Any]]) -> Path:
     """Network, head with the state of its loss, optimizer, position in the order of the samples, random state, and the metrics so far.
 
-    Every process of the run must call it. Raises InputError, on all, when a disk is full or not writable; the checkpoint before it
-    stays whole.
+    Every process of the run must call it. Raises InputError, on all, when a disk is full or not writable, and TrainingDiverged where the
+    weights are not finite; the checkpoint before it stays whole.
     """
+    learner.team.everywhere(lambda: check_weights(learner, position))
     team, head, optimizer = learner.team, learner.head.state_dict(), learner.optimizer.state_dict()
     others = [f"{path.stem}-step{position.step}-rank{rank}of{team.size}.pt" for rank in range(1, team.size)]
     part = {"format": FORMAT, "random": random_state(learner.device)}
@@ -75,16 +76,26 @@ def load_checkpoint(path: Path, learner: Learner) -> tuple[Position, list[dict[s
     _load_module(learner.network, content["backbone"], path, "network")
     _take_own_rows(content, [other["rows"] for other in others if other["rows"]], learner, path)
     _load_module(learner.head, content["head"], path, "head")
-    try:
-        learner.optimizer.load_state_dict(content["optimizer"])
-    except ValueError as error:
-        raise InputError(f"{path}: the optimizer of the checkpoint is another one: {error}") from None
+    _load_optimizer(learner.optimizer, content["optimizer"], path)
     position, rank = Position(**content["position"]), learner.team.rank
     if rank <= len(others):
         set_random_state([content, *others][rank]["random"], learner.device)
     else:
         seed_apart(learner.recipe.seed, rank, position.step)
     return position, list(content["history"])
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], path: Path) -> None:
+    """The moments of the checkpoint; momentum, decay and all other settings as the recipe has them now."""
+    settings = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    if [group.keys() for group in settings] != [group.keys() - {"params"} for group in state["param_groups"]]:
+        raise InputError(f"{path}: the optimizer of the checkpoint is another one than the recipe's; use the recipe of its run")
+    try:
+        optimizer.load_state_dict(state)
+    except ValueError as error:
+        raise InputError(f"{path}: the optimizer of the checkpoint is another one: {error}") from None
+    for group, own in zip(optimizer.param_groups, settings, strict=True):
+        group.update(own)
 
 
 def _check_images(path: Path, before: str, now: str) -> None:
@@ -149,12 +160,17 @@ def _load_module(module: nn.Module, tensors: dict[str, Tensor], path: Path, what
     expected = module.state_dict()
     for name in [*expected, *tensors]:
         here, there = expected.get(name), tensors.get(name)
-        if here is None or there is None or here.shape != there.shape:
+        if here is None or there is None or not _fits(here, there):
             raise InputError(
                 f"{path}: holds another {what} than the recipe describes: {name!r} is {_shape(there)} in the checkpoint and "
                 f"{_shape(here)} in the recipe; use the recipe of the run it comes from"
             )
     module.load_state_dict(tensors)
+
+
+def _fits(here: Tensor, there: Tensor) -> bool:
+    """Of one shape, or to be filled: a memory has no dimension before its first embedding."""
+    return here.shape == there.shape or (here.numel() == 0 and here.shape[:1] == there.shape[:1])
 
 
 def _shape(tensor: Tensor | None) -> str:

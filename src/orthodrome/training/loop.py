@@ -116,6 +116,18 @@ def autocast(device: torch.device, precision: str) -> Any:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
+def check_weights(learner: Learner, position: Position) -> None:
+    """Raises TrainingDiverged, naming the first, where a parameter of network or head is not finite."""
+    for part in (learner.network, learner.head):
+        for name, parameter in part.named_parameters():
+            if not torch.isfinite(parameter).all():
+                rate = learner.recipe.optimizer.learning_rate * learner.schedule(position.step)
+                raise TrainingDiverged(
+                    f"{name} is not finite after step {position.step}, with learning rate {rate:.3g}: the gradient of the last step was "
+                    f"not, although the loss was. {_advice(rate)}"
+                )
+
+
 def _diagnosis(learner: Learner, embeddings: torch.Tensor, outcome: str, position: Position) -> str:
     rate = learner.recipe.optimizer.learning_rate * learner.schedule(position.step)
     if torch.isfinite(embeddings).all():
@@ -125,7 +137,13 @@ def _diagnosis(learner: Learner, embeddings: torch.Tensor, outcome: str, positio
         cause = f"{int(rows)} of {len(embeddings)} embeddings are not finite: the network's weights ran away"
     return (
         f"loss {learner.recipe.loss.name} {outcome} at step {position.step + 1} (epoch {position.epoch + 1}) "
-        f"with learning rate {rate:.3g}; {cause}. Most likely the learning rate is too high: lower it "
-        f"(--set optimizer.learning_rate={rate / 3:.2g}), warm up (--set schedule.warmup_epochs=1) or clip "
-        f"(--set optimizer.clip_norm=5), and start again from the last checkpoint or anew"
+        f"with learning rate {rate:.3g}; {cause}. {_advice(rate)}"
+    )
+
+
+def _advice(rate: float) -> str:
+    return (
+        f"Most likely the learning rate is too high: lower it (--set optimizer.learning_rate={rate / 3:.2g}), warm up "
+        "(--set schedule.warmup_epochs=1) or clip (--set optimizer.clip_norm=5), and start anew; or change recipe.yaml in the folder of "
+        "the run and go on from its last checkpoint (--resume)"
     )

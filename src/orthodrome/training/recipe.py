@@ -6,6 +6,7 @@ hyper-parameters of the loss beside their name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -47,11 +48,26 @@ class BackboneSettings(_NamedSection):
     name: str = "sfnet20"
     embedding_dim: int = Field(512, ge=2)
 
+    @model_validator(mode="after")
+    def _no_size_of_its_own(self) -> BackboneSettings:
+        if "image_size" in self.options:
+            raise ValueError("image_size is no option of a network; it follows from data.size and data.center_crop")
+        return self
+
 
 class LossSettings(_NamedSection):
     """A loss of ``orthodrome losses`` and its hyper-parameters."""
 
     name: str = "cosface"
+
+    @model_validator(mode="after")
+    def _no_keys_of_the_head(self) -> LossSettings:
+        for key in self.options:
+            if key in HeadSettings.model_fields:
+                raise ValueError(f"{key} is a key of the section head, not of the loss")
+            if key in ("num_classes", "embedding_dim", "process_group"):
+                raise ValueError(f"{key} is no hyper-parameter of a loss; it follows from data and network")
+        return self
 
 
 class HeadSettings(_Section):
@@ -149,6 +165,14 @@ class OptimizerSettings(_Section):
     clip_norm: float | None = Field(None, gt=0)
     head_rate: float = Field(1.0, gt=0)
 
+    @model_validator(mode="after")
+    def _as_the_optimizers_take_them(self) -> OptimizerSettings:
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be at least 0 and below 1; got {self.betas}")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
 
 class ScheduleSettings(_Section):
     """Learning rate over the run: linear warm-up over ``warmup_epochs``, then ``name``, down to ``final`` times the learning rate.
@@ -229,10 +253,17 @@ def load_recipe(path: Path | None, overrides: Sequence[str] = ()) -> Recipe:
     return parse_recipe(content, str(path) if path else "recipe")
 
 
+class _Yaml(yaml.SafeLoader):
+    """Takes ``1e-3`` for a number, as YAML 1.2 does; YAML 1.1 wants ``1.0e-3``."""
+
+
+_Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+\Z"), list("-+.0123456789"))
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Yaml)  # a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: the recipe cannot be read: {getattr(error, 'strerror', None) or error}") from None
     except yaml.YAMLError as error:
@@ -255,7 +286,7 @@ def _override(content: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise InputError(f"--set takes key=value, for example optimizer.learning_rate=0.05; got {override!r}")
     try:
-        parsed = yaml.safe_load(value)
+        parsed = yaml.load(value, _Yaml)  # a SafeLoader
     except yaml.YAMLError:
         raise InputError(f"--set {override}: {value!r} is not a YAML value") from None
     set_key(content, key, parsed, f"--set {override}")

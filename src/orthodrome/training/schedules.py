@@ -11,20 +11,19 @@ Schedule = Callable[[int], float]
 """Step, from 0 -> factor of the learning rate, in (0, 1]."""
 
 
-def _cosine(progress: float, settings: ScheduleSettings) -> float:
+def _cosine(progress: float, epoch: float, settings: ScheduleSettings) -> float:
     return (1 + math.cos(math.pi * progress)) / 2
 
 
-def _poly(progress: float, settings: ScheduleSettings) -> float:
+def _poly(progress: float, epoch: float, settings: ScheduleSettings) -> float:
     return (1 - progress) ** settings.power
 
 
-def _step(progress: float, settings: ScheduleSettings) -> float:
-    epoch = progress * (settings.epochs - settings.warmup_epochs) + settings.warmup_epochs
+def _step(progress: float, epoch: float, settings: ScheduleSettings) -> float:
     return settings.gamma ** sum(epoch >= milestone for milestone in settings.milestones)
 
 
-def _constant(progress: float, settings: ScheduleSettings) -> float:
+def _constant(progress: float, epoch: float, settings: ScheduleSettings) -> float:
     return 1.0
 
 
@@ -41,6 +40,6 @@ def create_schedule(settings: ScheduleSettings, steps_per_epoch: int) -> Schedul
         if step < warmup:
             return (step + 1) / (warmup + 1)
         progress = (step - warmup) / max(1, total - warmup)
-        return settings.final + (1 - settings.final) * shape(min(progress, 1.0), settings)
+        return settings.final + (1 - settings.final) * shape(min(progress, 1.0), step / steps_per_epoch, settings)
 
     return factor

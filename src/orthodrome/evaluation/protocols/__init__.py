@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
+from orthodrome.evaluation.overlap import people_of
 from orthodrome.evaluation.pair_lists import read_cfp, read_flagged, read_two_lines
-from orthodrome.evaluation.pairs import read_pairs, resolve_pairs
+from orthodrome.evaluation.pairs import Pairs, read_pairs, resolve_pairs
 from orthodrome.evaluation.protocols import blufr, groups, ijb, ijb_lists, megaface, search, search_lists, verification, ytf
 from orthodrome.evaluation.protocols.table import PROTOCOLS, EvaluationProtocol
 
@@ -62,7 +63,8 @@ for _name, _description, _needs, _read, _title in (
     ),
 ):
     _evaluate = partial(verification.verify_pairs, protocol=_name, title=_title)
-    _add(EvaluationProtocol(_name, _description, _read, resolve_pairs, _evaluate, _needs, verification.CONVENTION_OPTION))
+    _convention = verification.CONVENTION_OPTION
+    _add(EvaluationProtocol(_name, _description, _read, resolve_pairs, _evaluate, _needs, _convention, people=Pairs.people))
 
 _add(
     EvaluationProtocol(
@@ -72,6 +74,7 @@ _add(
         ytf.video_frames,
         ytf.verify_videos,
         "splits.txt",
+        people=lambda pairs, embeddings: [identifier.split("/")[-3] for identifier in embeddings.ids],
     )
 )
 _add(
@@ -82,6 +85,7 @@ _add(
         blufr.blufr_images,
         blufr.evaluate_blufr,
         "blufr_lfw_config.mat; or a list of images, for trials of the same shape",
+        people=lambda lists, embeddings: people_of(embeddings),
     )
 )
 _add(
@@ -92,6 +96,7 @@ _add(
         search_lists.search_images,
         search.identify,
         "a folder with probes.txt, gallery.txt (and distractors.txt, failures.txt)",
+        people=search_lists.people_searched,
     )
 )
 _add(
@@ -102,6 +107,7 @@ _add(
         search_lists.search_images,
         search.identify_tinyface,
         "the folder Testing_Set",
+        people=search_lists.people_searched,
     )
 )
 _add(
@@ -112,6 +118,7 @@ _add(
         megaface.megaface_images,
         megaface.evaluate_megaface,
         "a folder with the devkit's lists (and lists of noise)",
+        people=megaface.people_probing,
     )
 )
 _add(
@@ -122,6 +129,7 @@ _add(
         search_lists.search_images,
         search.identify_at_scale,
         "a folder as for identification",
+        people=search_lists.people_searched,
     )
 )
 for _set in ("ijbb", "ijbc"):
@@ -156,5 +164,6 @@ _add(
         groups.grouped_images,
         groups.measure_fairness,
         "a folder with pairs.txt and groups.txt",
+        people=lambda lists, embeddings: lists.pairs.people(embeddings),
     )
 )

@@ -129,7 +129,7 @@ def _official(file: Path) -> BlufrLists:
 
 
 def _used(lists: BlufrLists) -> list[str]:
-    positions = np.unique(np.concatenate([trial.test for trial in lists.trials]))
+    positions = np.unique(np.concatenate([part for trial in lists.trials for part in (trial.test, trial.gallery, trial.probes)]))
     return [lists.ids[position] for position in positions.tolist()]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from orthodrome.evaluation.identification import rates
-from orthodrome.evaluation.listed import find_images, match_rows, text_lines, without_suffix
+from orthodrome.evaluation.listed import find_images, match_rows, people_in_rows, text_lines, without_suffix
 from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.protocols.search import distractor_rows, growing_sizes
 from orthodrome.evaluation.resolution import possible_fars, small_counts_warning
@@ -43,6 +43,11 @@ class MegafaceLists:
     def where(self, identifier: str) -> str:
         """The folder of the lists that name the image."""
         return self.source
+
+
+def people_probing(lists: MegafaceLists, embeddings: EmbeddingSet) -> tuple[str, ...]:
+    """The person of each embedding, empty for distractors."""
+    return people_in_rows(embeddings, dict(zip(lists.probes, lists.people, strict=True)), lists.where)
 
 
 def read_megaface(path: PathLike) -> MegafaceLists:

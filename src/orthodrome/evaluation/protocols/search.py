@@ -10,11 +10,20 @@ from typing import Any
 import numpy as np
 
 from orthodrome.evaluation.identification import CONVENTIONS, FPIRS, RANKS, identification_of, possible_fpirs, rates
+from orthodrome.evaluation.intervals import wilson
 from orthodrome.evaluation.listed import SUFFIXES, without_suffix
 from orthodrome.evaluation.matlab import load_matlab, matlab_strings
 from orthodrome.evaluation.outcome import Outcome, Result
-from orthodrome.evaluation.protocols.search_lists import Listed, SearchLists, SearchSides, read_search_lists, search_sides
-from orthodrome.evaluation.resolution import possible_fars
+from orthodrome.evaluation.protocols.search_lists import (
+    Listed,
+    SearchLists,
+    SearchSides,
+    genuine_listed,
+    read_search_lists,
+    search_sides,
+)
+from orthodrome.evaluation.resolution import possible_fars, small_counts_warning
+from orthodrome.evaluation.roc import TarAtFar
 from orthodrome.evaluation.searches import Searches, matching_rows, search_all
 from orthodrome.types import EmbeddingSet, InputError, PathLike, Report
 
@@ -50,11 +59,27 @@ def identify_at_scale(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     impostors = len(labels) * len(sides.probes) - len(matching_rows(sides.probe_labels, labels)[0])
     fars = (TRILLION_FAR,) if TRILLION_FAR * impostors >= 1 else possible_fars(impostors)[-1:]
     rows = compare_all(sides.probes, sides.probe_labels, gallery, labels, fars).rows if fars else ()
-    metrics["tar_at_far"] = [{**asdict(row), "achieved": row.achieved} for row in rows]
-    metrics["counts"] = {"genuine": len(labels) * len(sides.probes) - impostors, "impostor": impostors}
+    made = len(labels) * len(sides.probes) - impostors
+    lost = genuine_listed(lists) - made
+    metrics["tar_at_far"] = [{**asdict(row), "achieved": row.achieved} for row in (_with_lost(row, lost) for row in rows)]
+    metrics["counts"] = {"genuine": made + lost, "impostor": impostors}
     note = f"FAR {TRILLION_FAR:g} needs 10⁹ impostor comparisons; these lists make {impostors:,}."
     title = "Trillion-Pairs-style identification and verification"
     return Outcome(Report("trillion-pairs", title, metrics, {}, (*_notes(metrics), note)))
+
+
+def _with_lost(row: TarAtFar, lost: int) -> TarAtFar:
+    """The row with so many genuine comparisons more, which no threshold accepts."""
+    if not lost:
+        return row
+    genuine = row.genuine + lost
+    return replace(
+        row,
+        tar=row.accepted_genuine / genuine,
+        genuine=genuine,
+        interval=wilson(row.accepted_genuine, genuine),
+        warning=small_counts_warning(row.accepted_impostor, row.impostor, row.accepted_genuine, genuine),
+    )
 
 
 def read_tinyface(path: PathLike) -> SearchLists:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from orthodrome.evaluation.listed import find_images, match_rows, text_lines, without_suffix
+from orthodrome.evaluation.listed import find_images, match_rows, people_in_rows, text_lines, without_suffix
 from orthodrome.types import EmbeddingSet, InputError, PathLike
 
 
@@ -106,6 +107,20 @@ class SearchSides:
     gallery_labels: np.ndarray
     distractors: np.ndarray
     failures: int
+
+
+def people_searched(lists: SearchLists, embeddings: EmbeddingSet) -> tuple[str, ...]:
+    """The person of each embedding, empty for distractors."""
+    parts = [part.without(lists.failed) for part in (lists.probes, lists.gallery)]
+    return people_in_rows(
+        embeddings, {i: who for part in parts for i, who in zip(part.ids, part.people, strict=True)}, lists.where
+    )
+
+
+def genuine_listed(lists: SearchLists) -> int:
+    """Comparisons of a probe with its own person in the gallery, failures to enrol among them."""
+    probes, gallery = Counter(lists.probes.people), Counter(lists.gallery.people)
+    return sum(count * gallery[person] for person, count in probes.items())
 
 
 def search_sides(embeddings: EmbeddingSet, lists: SearchLists) -> SearchSides:

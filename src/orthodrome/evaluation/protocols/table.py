@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,8 @@ class EvaluationProtocol:
     ``read``: its list file, or the folder of its lists -> the lists. ``images``: the lists, the folder of images -> the images to embed,
     by id. ``evaluate``: their embeddings (ids as in ``images``), the lists, and the ``options`` by name -> the result, with ``summary()``
     and ``to_report()``. ``needs`` says which lists, in words. ``options``: name -> the values it takes, the default first.
-    ``holds_images``: the list holds the images, and the folder given to ``images`` is not read.
+    ``holds_images``: the list holds the images, and the folder given to ``images`` is not read. ``people``: the lists, embeddings
+    -> the person of each as the lists name them, empty where they do not; None where they name nobody.
     """
 
     name: str
@@ -29,6 +30,7 @@ class EvaluationProtocol:
     needs: str = ""
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     holds_images: bool = False
+    people: Callable[[Any, EmbeddingSet], Sequence[str] | None] = lambda lists, embeddings: None
 
     def run(self, embeddings: EmbeddingSet, lists: Any, options: Mapping[str, str] | None = None) -> Result:
         """`evaluate` under ``options``, checked as `chosen` does."""

@@ -42,7 +42,8 @@ def verify_in_order(embeddings: EmbeddingSet, pairs: Pairs, *, protocol: str, ti
         "counts": {"genuine": len(genuine), "impostor": len(impostor)},
     }
     note = "No k-fold accuracy: cut into folds in the order of the list, a fold has pairs of one kind only."
-    return Outcome(Report(protocol, title, metrics, {"genuine": genuine, "impostor": impostor}, (note, BY_PAIR)))
+    report = Report(protocol, title, metrics, {"genuine": genuine, "impostor": impostor}, (note, BY_PAIR))
+    return Outcome(_with_convention(report, scores, pairs.same, convention, len(np.unique(pairs.folds))))
 
 
 def under_convention(report: VerificationReport, same: np.ndarray, convention: str) -> Result:
@@ -51,9 +52,14 @@ def under_convention(report: VerificationReport, same: np.ndarray, convention: s
         return report
     scores = np.empty(len(same), dtype=report.genuine.dtype)
     scores[same], scores[~same] = report.genuine, report.impostor
-    found: dict[str, Any] = CONVENTIONS.get(convention)(scores, same, len(report.folds))
-    plain = report.to_report()
-    return Outcome(replace(plain, metrics={**plain.metrics, "compatibility": found}, notes=(*plain.notes, found["text"])))
+    return Outcome(_with_convention(report.to_report(), scores, same, convention, len(report.folds)))
+
+
+def _with_convention(report: Report, scores: np.ndarray, same: np.ndarray, convention: str, folds: int) -> Report:
+    if convention == OWN:
+        return report
+    found: dict[str, Any] = CONVENTIONS.get(convention)(scores, same, folds)
+    return replace(report, metrics={**report.metrics, "compatibility": found}, notes=(*report.notes, found["text"]))
 
 
 def repeated_note(pairs: Pairs) -> tuple[str, ...]:

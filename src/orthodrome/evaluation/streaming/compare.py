@@ -249,7 +249,10 @@ def _by_identity(
     fars = [figure for figure in held if isinstance(figure, Fraction)]
     level = _lowest(found, counts, sample, {figure: shares[figure] for figure in held})
     order: list[Figure] = [EER, *fars]
-    resampled = zip(order, identity_intervals(work, units, level, fars, resamples, progress), strict=True)
+    found_intervals = identity_intervals(work, units, level, fars, resamples, progress)
+    if found_intervals is None:
+        return _Resampled({}, missing | dict.fromkeys(held, "too many scores are tied to be held"))
+    resampled = zip(order, found_intervals, strict=True)
     intervals = {figure: interval for figure, interval in resampled if interval and figure in held}
     return _Resampled(
         intervals, missing | dict.fromkeys(set(held) - intervals.keys(), "too many resamples of people leave it open")

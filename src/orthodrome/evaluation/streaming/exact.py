@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -86,8 +86,7 @@ def at_far(found: Points, far: Fraction, impostors: int) -> Operating | None:
     first = int(np.searchsorted(found.impostor, limit, side="right"))  # the first point that accepts too many
     if first == len(found.thresholds) or not found.complete[first]:
         return None
-    threshold = float(np.nextafter(found.thresholds[first], np.float32(np.inf)))
-    return Operating(threshold, int(found.genuine[first - 1]), int(found.impostor[first - 1]))
+    return Operating(_above(found.thresholds[first]), int(found.genuine[first - 1]), int(found.impostor[first - 1]))
 
 
 def at_equal_errors(found: Points, genuines: int, impostors: int) -> Crossing | None:
@@ -103,8 +102,18 @@ def at_equal_errors(found: Points, genuines: int, impostors: int) -> Crossing | 
     before, beyond = -excess(after - 1), excess(after)
     crossed = int(found.impostor[after - 1]) * beyond + int(found.impostor[after]) * before
     strict = (genuines - int(found.genuine[after - 1])) * impostors
-    nearest = after - 1 if strict <= int(found.impostor[after]) * genuines else after
-    return Crossing(float(Fraction(crossed, (before + beyond) * impostors)), _operating(found, nearest))
+    rate = float(Fraction(crossed, (before + beyond) * impostors))
+    if strict > int(found.impostor[after]) * genuines:
+        return Crossing(rate, _operating(found, after))
+    point = _operating(found, after - 1)
+    if not found.complete[after - 1] or not np.isfinite(point.threshold):  # the end of a band: no score of the data
+        point = replace(point, threshold=_above(found.thresholds[after]))
+    return Crossing(rate, point)
+
+
+def _above(score: np.float32) -> float:
+    """The lowest threshold that rejects ``score``."""
+    return float(np.nextafter(score, np.float32(np.inf)))
 
 
 def _operating(found: Points, at: int) -> Operating:

@@ -250,10 +250,11 @@ def _resume(arrays: Mapping[str, np.ndarray], found: Counted) -> None:
 
 
 def mark_of(problem: Comparison, cut: Plan, wanted: str) -> str:
-    """A digest of what is compared, cut and ``wanted``: labels and groups in full, of the embeddings about a thousand rows a side."""
+    """A digest of what is compared, cut and ``wanted``: every label, group and embedding."""
     digest = hashlib.sha256(f"{problem.within} {problem.dimension} {len(cut.units)} {wanted}".encode())
-    for side in (problem.probes, problem.gallery):
-        rows = np.ascontiguousarray(side.vectors[:: max(1, len(side) // 1000)])
-        for array in (side.labels, side.groups, rows):
-            digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
+    for side in (problem.probes,) if problem.within else (problem.probes, problem.gallery):
+        for array in (side.labels, side.groups, side.vectors):
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            for start in range(0, len(array), TILE_COLUMNS):
+                digest.update(np.ascontiguousarray(array[start : start + TILE_COLUMNS]).data)
     return digest.hexdigest()

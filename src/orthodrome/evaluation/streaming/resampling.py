@@ -22,6 +22,9 @@ from orthodrome.evaluation.streaming.sides import Comparison, Lookup
 from orthodrome.evaluation.streaming.tiles import Cut, Progress, Tile, Unit, comparisons, cuts_of, room_for
 from orthodrome.types import Interval
 
+MOST = 2**22
+"""The most scores held. As many are asked for as a quarter of it; more are there where they tie."""
+
 BELOW = np.float32(-3)
 """The score of the impostors that are not held: below every canonical score."""
 
@@ -56,13 +59,16 @@ def identity_intervals(
     fars: Sequence[Fraction],
     resamples: int,
     progress: Progress | None = None,
-) -> list[Interval | None]:
-    """Percentile intervals of the EER, and of TAR at each of ``fars``; None where more than :data:`MOST_OPEN` of all leave it open.
+) -> list[Interval | None] | None:
+    """Percentile intervals of the EER, and of TAR at each of ``fars``; None where more than :data:`MOST_OPEN` of all leave it open,
+    and for all where ties make more scores reach ``level`` than are held.
 
     ``level``: the lowest score of impostors to hold. A resample whose threshold lies below it leaves its figure open.
     """
     people = people_of(work.problem)
     held = hold(work, units, level, people, progress)
+    if held is None:
+        return None
     order, statistics = roc_statistics(np.append(held.scores, BELOW), np.append(held.same, False), fars)
     pairs, genuines = held.people[order[:-1]], int(held.same.sum())  # genuines, then impostors, and those not held at the end
     others = _excluded_impostors(work.problem, people)
@@ -92,17 +98,26 @@ def _interval(values: np.ndarray, name: str) -> Interval | None:
     return percentiles(np.where(np.isinf(values), np.nan, values), name)
 
 
-def hold(work: Work, units: Sequence[Unit], level: float, people: People, progress: Progress | None = None) -> Held:
-    """One pass over all comparisons, keeping what reaches ``level`` and all genuines."""
+def hold(work: Work, units: Sequence[Unit], level: float, people: People, progress: Progress | None = None) -> Held | None:
+    """One pass over all comparisons, keeping what reaches ``level`` and all genuines; None where that is more than :data:`MOST`."""
+    count = 0
 
     def kept(cuts: Iterator[tuple[int, Cut]]) -> list[tuple[int, Held]]:
-        room = room_for(work.screen)
-        return [(number, _held_of(work, cut.scored(room), level, people)) for number, cut in cuts]
+        nonlocal count
+        room, found = room_for(work.screen), []
+        for number, cut in cuts:
+            found.append((number, _held_of(work, cut.scored(room), level, people)))
+            count += len(found[-1][1].scores)
+            if count > MOST:
+                break
+        return found
 
     cuts = enumerate(_told(cuts_of(work.problem, work.screen, units, torch.get_num_threads()), units, progress))
     parts = sorted(
         chain(*in_threads(cuts, kept, tile_threads(work.problem.dimension))), key=lambda part: part[0]
     )  # in one order, whichever thread had which
+    if count > MOST:
+        return None
     columns = zip(*((part.scores, part.same, part.people) for _, part in parts), strict=True)
     return Held(*map(np.concatenate, columns))
 
