@@ -116,6 +116,8 @@ def test_failures_to_enrol_are_non_matches() -> None:
     clean, failed = fnmr_at_fmr(genuine, impostor, [0.1])[0], fnmr_at_fmr(genuine, impostor, [0.1], failures=2)[0]
     assert (clean.rejected_genuine, clean.genuine, clean.fnmr) == (0, 3, 0.0)
     assert (failed.rejected_genuine, failed.genuine, failed.failures) == (2, 5, 2)
+    everything = fnmr_at_fmr(genuine, impostor, [1], failures=2)[0]
+    assert (everything.threshold, everything.rejected_genuine, everything.genuine) == (0.0, 2, 5)
     fmr, fnmr = det_curve(genuine, impostor, failures=2)
     assert (fmr[0], fnmr[0]) == (0, 1)
     assert fnmr[-1] == 2 / 5  # no threshold accepts a face that was not enrolled

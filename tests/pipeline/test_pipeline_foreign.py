@@ -179,6 +179,9 @@ def test_npy_with_ids_and_labels(tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text("a/1\na/2\nb/1\n")
     with pytest.raises(InputError, match=r"ids.txt: expected 4 lines, one for each embedding; got 3"):
         load_embeddings(tmp_path / "e.npy", tmp_path / "ids.txt")
+    (tmp_path / "labels.txt").write_text("zoe\n\n\nann\n")
+    with pytest.raises(InputError, match=r"labels.txt:2: a blank line"):
+        load_embeddings(tmp_path / "e.npy", labels=tmp_path / "labels.txt")
 
 
 @pytest.mark.parametrize(

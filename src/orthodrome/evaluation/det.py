@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,7 +38,9 @@ def fnmr_at_fmr(genuine: ArrayLike, impostor: ArrayLike, fmrs: Sequence[Rate], f
     ``failures``: genuine comparisons that could not be made, because a face was not enrolled; they count as non-matches. Intervals are
     Wilson's. Raises InputError as `tar_at_far` does.
     """
-    return tuple(_mirrored(row, failures) for row in tar_at_far(with_failures(genuine, failures), impostor, fmrs))
+    rows = tar_at_far(with_failures(genuine, failures), impostor, fmrs)
+    lowest = min(score_array(genuine, "genuine scores").min(), score_array(impostor, "impostor scores").min())
+    return tuple(_mirrored(_without_failures(row, failures, float(lowest)), failures) for row in rows)
 
 
 def det_curve(genuine: ArrayLike, impostor: ArrayLike, failures: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -54,6 +56,13 @@ def with_failures(genuine: ArrayLike, failures: int) -> np.ndarray:
     if failures < 0 or (failures and scores.min() <= NOT_ENROLLED):
         raise InputError(f"failures is a number ≥ 0, and goes with canonical scores, which lie in [−1, 1]; got {failures}")
     return np.append(scores, np.full(failures, NOT_ENROLLED, dtype=scores.dtype))
+
+
+def _without_failures(row: TarAtFar, failures: int, lowest: float) -> TarAtFar:
+    """The row, its threshold no lower than the ``lowest`` score that was made."""
+    if not failures or row.threshold > NOT_ENROLLED:
+        return row
+    return replace(row, threshold=lowest, accepted_genuine=row.accepted_genuine - failures)
 
 
 def _mirrored(row: TarAtFar, failures: int) -> FnmrAtFmr:

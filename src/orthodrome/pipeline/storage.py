@@ -90,14 +90,19 @@ def _meta(path: PathLike, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def read_lines(path: PathLike, count: int) -> list[str]:
-    """The ``count`` lines of a text file, stripped; raises InputError where it cannot be read or has another number of lines."""
+    """The ``count`` lines of a text file, stripped. Raises InputError where it cannot be read, has more or fewer, or a blank one."""
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as lines of text: {getattr(error, 'strerror', None) or error}") from None
     if len(lines) != count:
         raise InputError(f"{path}: expected {count} lines, one for each embedding; got {len(lines)}")
-    return [line.strip() for line in lines]
+    stripped = [line.strip() for line in lines]
+    if "" in stripped:
+        raise InputError(
+            f"{path}:{stripped.index('') + 1}: a blank line, which names nothing; every embedding needs a line of its own"
+        )
+    return stripped
 
 
 def _codes(labels: np.ndarray) -> np.ndarray:
