@@ -482,3 +482,24 @@ def test_wrong_files(make_records: Make, tmp_path: Path) -> None:
     (tmp_path / "text.rec").write_text("this is a text, not a record file" * 9)
     with pytest.raises(InputError, match="no record begins"):
         open_reader(tmp_path / "text.rec")
+
+
+def test_an_idx_beyond_the_end_of_its_file(make_records: Make) -> None:
+    """It ends; scanning what lies between records must not wait for an end of the file that never comes."""
+    folder = make_records(images([0, 1, 2]))
+    with (folder / "train.idx").open("a") as file:
+        file.write("999\t9999996\n")
+    assert [(problem.key, problem.reason.split(";")[0]) for problem in read_records(folder, EVERYTHING).problems] == [
+        ("999", f"the offset is beyond the {(folder / 'train.rec').stat().st_size} bytes of the file")
+    ]
+
+
+def test_an_offset_listed_under_two_keys(make_records: Make) -> None:
+    folder = make_records(images([0, 1, 2]))
+    lines = (folder / "train.idx").read_text().splitlines()
+    (folder / "train.idx").write_text("\n".join([*lines, f"50\t{lines[1].split(chr(9))[1]}"]) + "\n")
+    reader = read_records(folder, EVERYTHING)
+    assert len(reader) == 3
+    assert [(problem.key, problem.reason) for problem in reader.problems] == [
+        ("50", "the .idx lists this offset under another key, too")
+    ]

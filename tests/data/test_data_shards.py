@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import tarfile
 from pathlib import Path
@@ -267,3 +268,31 @@ def test_a_damaged_image_names_shard_key_and_offset(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "a.tar", {**labelled(0), "x.jpg": b"no picture", "x.cls": b"1"})
     with pytest.raises(InputError, match=r"a\.tar: key x\.jpg at offset \d+: not an image"):
         open_reader(path).image(1)
+
+
+def test_a_lost_label_does_not_make_a_person_of_the_folder(tmp_path: Path) -> None:
+    members = {
+        f"p{label:02d}/{number}.{end}": content
+        for number, label in enumerate((2, 2, 10, 10))
+        for end, content in (("jpg", jpeg(number)), ("cls", str(label).encode()))
+    }
+    del members["p02/1.cls"]
+    reader = read_shards(write_tar(tmp_path / "a.tar", members), 1.0)
+    assert (list(reader.class_names), reader.labels.tolist()) == (["2", "10"], [0, 1, 1])
+    assert [reader.encoded(i) for i in range(3)] == [jpeg(0), jpeg(2), jpeg(3)]
+    (problem,) = reader.problems
+    assert (problem.key, problem.reason) == ("p02/1.jpg", "no .cls or .json beside the image, as others have")
+
+
+def test_more_shards_than_files_may_be_open(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    for number in range(80):
+        write_tar(tmp_path / f"{number:03d}.tar", labelled(number))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    in_use = max(map(int, os.listdir("/proc/self/fd"))) if Path("/proc/self/fd").is_dir() else 64
+    reader = read_shards(tmp_path)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + 20, before[1]))
+        assert [reader.encoded(i) for i in range(80)] == [jpeg(0)] * 80
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

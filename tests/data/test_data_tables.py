@@ -203,3 +203,11 @@ def test_missing_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputError, match=r'pip install "orthodrome\[data\]"'):
         open_reader(tmp_path / "a.parquet")
+
+
+def test_what_the_datasets_library_keeps_for_itself_is_no_part_of_a_set(tmp_path: Path) -> None:
+    content = arrow.table({"jpg": [jpeg(0), jpeg(1)], "identity": ["grace", "ada"]})
+    for name in ("data-00000-of-00001.arrow", "cache-0123456789abcdef.arrow"):
+        with arrow.ipc.new_stream(str(tmp_path / name), content.schema) as file:
+            file.write_table(content)
+    assert len(open_reader(tmp_path)) == 2

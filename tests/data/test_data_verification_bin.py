@@ -229,3 +229,13 @@ def test_the_shared_set(shared: Callable[[str], Path]) -> None:
     found = read_verification_set(shared("fixtures/lfw_fold1.bin"))
     assert (len(found), int(found.same.sum())) == (600, 300)
     assert decode_image(found.images[0]).shape == (112, 112, 3)  # type: ignore[arg-type]
+
+
+def test_a_number_for_bytes_asks_for_no_memory(tmp_path: Path) -> None:
+    """``numpy.frombuffer(10**9)`` would be a gigabyte of zeros from a file of a hundred bytes."""
+    content = (
+        b"\x80\x04cnumpy.core.numeric\n_frombuffer\n(J\x00\xca\x9a;cnumpy\ndtype\n(\x8c\x02u1\x89\x88tRK\x01\x85\x8c\x01CtR."
+    )
+    (tmp_path / "a.bin").write_bytes(content)
+    with pytest.raises(InputError, match="makes numbers of a int"):
+        read_verification_set(tmp_path / "a.bin")

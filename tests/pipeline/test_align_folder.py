@@ -456,3 +456,37 @@ def test_without_opencv_the_error_names_the_extra(photographs: Path, tmp_path: P
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(InputError, match=r'pip install "orthodrome\[align\]"'):
         align_folder(photographs, tmp_path / "crops", MadeUp(), workers=0)
+
+
+def test_landmarks_of_another_photograph_of_the_same_name_and_size_are_not_used(photographs: Path, tmp_path: Path) -> None:
+    align_folder(photographs, tmp_path / "crops", MadeUp(), workers=0)
+    photograph(photographs / "ada" / "0.png", 1, seed=9)
+    result = realign_folder(photographs, tmp_path / "again", tmp_path / "crops" / "landmarks.jsonl", workers=0)
+    with (tmp_path / "again" / "misses.csv").open() as file:
+        misses = {row["photograph"]: row for row in csv.DictReader(file)}
+    assert "another photograph of this name" in str(misses["ada/0.png"])
+    assert not (tmp_path / "again" / "ada" / "0.jpg").exists()
+    assert (tmp_path / "again" / "ada" / "1.jpg").exists()
+    assert result is not None
+
+
+def test_corrected_landmarks_are_cut_anew(photographs: Path, tmp_path: Path) -> None:
+    align_folder(photographs, tmp_path / "crops", MadeUp(), workers=0)
+    landmarks = tmp_path / "crops" / "landmarks.jsonl"
+    realign_folder(photographs, tmp_path / "again", landmarks, workers=0)
+    before = (tmp_path / "again" / "ada" / "0.jpg").read_bytes()
+    lines = [json.loads(line) for line in landmarks.read_text().splitlines()]
+    for line in lines[1:]:
+        line["faces"] = [[*row[:4], *(value + 15 for value in row[4:14]), row[14]] for row in line.get("faces", [])]
+    (tmp_path / "corrected.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    assert (tmp_path / "corrected.jsonl").read_text() != landmarks.read_text()
+    realign_folder(photographs, tmp_path / "again", tmp_path / "corrected.jsonl", workers=0)
+    assert (tmp_path / "again" / "ada" / "0.jpg").read_bytes() != before
+
+
+def test_people_behind_links_are_aligned_and_a_link_back_ends(photographs: Path, tmp_path: Path) -> None:
+    shutil.move(photographs / "ada", tmp_path / "elsewhere")
+    (photographs / "ada").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "elsewhere" / "back").symlink_to(photographs, target_is_directory=True)
+    align_folder(photographs, tmp_path / "crops", MadeUp(), workers=0)
+    assert (tmp_path / "crops" / "ada" / "1.jpg").exists()

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def show(result: RenderableType) -> None:
-    """A result, on standard output; lines of text are not folded."""
+    """A result, on standard output; lines of text are not folded, and names that are not UTF-8 are written so that they can be printed."""
+    if isinstance(result, str):
+        result = result.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     Console().print(result, highlight=False, markup=False, soft_wrap=isinstance(result, str))
 
 

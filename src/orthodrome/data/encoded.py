@@ -11,6 +11,7 @@ from typing import Protocol, overload
 import numpy as np
 
 from orthodrome.data.decode import Size, decode_image, printable
+from orthodrome.data.open_files import NO_FAULT_OF_THE_FILE, with_more_files
 from orthodrome.data.problems import Place, Problem
 from orthodrome.types import InputError, Sample
 
@@ -95,9 +96,11 @@ class PositionedFile:
         """Exactly ``size`` bytes from ``offset``. Raises InputError where the file ends before or cannot be read."""
         try:
             if self._descriptor is None:
-                self._descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+                self._descriptor = with_more_files(lambda: os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
             data = os.pread(self._descriptor, size, offset)
         except OSError as error:
+            if error.errno in NO_FAULT_OF_THE_FILE:
+                raise
             raise InputError(f"the file cannot be read: {error.strerror or error}") from None
         if len(data) < size:
             raise InputError(f"the file ends before offset {offset + size}; has it been cut or replaced?")

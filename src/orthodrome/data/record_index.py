@@ -132,7 +132,7 @@ def _gaps(offsets: np.ndarray, ends: np.ndarray, size: int) -> Iterator[tuple[in
         order = np.argsort(offsets, kind="stable")
         offsets, ends = offsets[order], ends[order]
     begins = np.concatenate([np.zeros(1, np.uint64), ends])
-    lasts = np.concatenate([offsets, np.array([size], np.uint64)])
+    lasts = np.minimum(np.concatenate([offsets, np.array([size], np.uint64)]), np.uint64(size))
     is_known = np.concatenate([[True], ends > 0])
     for i in np.flatnonzero(is_known & (lasts > begins)).tolist():
         yield int(begins[i]), int(lasts[i])
@@ -157,12 +157,22 @@ def _refuse_too_many(problems: list[Problem], name: str) -> None:
 
 
 def _listed_twice(entries: np.ndarray, labels: np.ndarray, name: str) -> list[Problem]:
-    """Images whose key another one before them has; their labels are taken away."""
-    keys = entries["key"]
-    if (keys[1:] > keys[:-1]).all():
-        return []
-    order = np.argsort(keys, kind="stable")
-    again = np.sort(order[1:][keys[order][1:] == keys[order][:-1]])
-    again = again[labels[again] != NOT_AN_IMAGE]
-    labels[again] = NOT_AN_IMAGE
-    return [Problem(name, str(keys[i]), int(entries["offset"][i]), "the .idx lists this key twice") for i in again.tolist()]
+    """Images whose key, or whose offset, another one before them has; their labels are taken away."""
+    problems = []
+    for field, reason in (
+        ("key", "the .idx lists this key twice"),
+        ("offset", "the .idx lists this offset under another key, too"),
+    ):
+        again = _repeated(entries[field])
+        again = again[labels[again] != NOT_AN_IMAGE]
+        labels[again] = NOT_AN_IMAGE
+        problems += [Problem(name, str(entries["key"][i]), int(entries["offset"][i]), reason) for i in again.tolist()]
+    return problems
+
+
+def _repeated(values: np.ndarray) -> np.ndarray:
+    """Where (n,), ascending, a value stands that stood before."""
+    if (values[1:] > values[:-1]).all():
+        return np.empty(0, dtype=np.int64)
+    order = np.argsort(values, kind="stable")
+    return np.sort(order[1:][values[order][1:] == values[order][:-1]])

@@ -202,7 +202,7 @@ def scan_offsets(path: Path, stretches: Iterable[tuple[int, int]] | None = None)
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         for offset, last in [(0, size)] if stretches is None else stretches:
-            while offset < last:
+            while offset < min(last, size):
                 end, reason = _record_end(mapped, offset, size)
                 yield offset, reason
                 offset = end if reason is None else _next_magic(mapped, offset + 4, size)

@@ -106,11 +106,19 @@ class _Array:
 def _from_buffer(data: Any, dtype: _DType, shape: tuple[int, ...], order: str, *rest: object) -> _Array:
     """What numpy writes from pickle protocol 5 on."""
     found = _Array()
-    found.state = (1, shape, dtype, order == "F", bytes(data))
+    found.state = (1, shape, dtype, order == "F", _held(data))
     return found
 
 
+def _held(data: Any) -> bytes:
+    """Bytes that the file holds; a number would ask for as much memory."""
+    if not isinstance(data, bytes | bytearray):
+        raise InputError(f"refused: the pickle makes numbers of a {type(data).__name__}; expected bytes")
+    return bytes(data)
+
+
 def _scalar(dtype: _DType, data: bytes) -> Any:
+    data = _held(data)
     return np.frombuffer(bytes(data), dtype=dtype.dtype())[0].item()
 
 

@@ -108,7 +108,7 @@ def index_shards(paths: Sequence[Path], progress: Progress | None = None) -> Sid
     """Find the images of shards and their labels; what cannot be used is listed in ``meta["problems"]``."""
     found = _Found()
     for number, path in enumerate(paths):
-        found.begin()
+        found.begin(path)
         for sample in _samples(path, found.problems):
             found.add(number, path, sample)
         if progress:
@@ -214,12 +214,15 @@ class _Found:
         self.names = TextBuilder()
         self.labels: dict[str | int, int] = {}  # by when they were first met
         self.label_of = array("I")
+        self.by_folder = array("B")  # whether the folder's name is the label
+        self.paths: list[str] = []
         self.problems: list[Problem] = []
         self.of_shard: set[str] = set()
 
-    def begin(self) -> None:
+    def begin(self, path: Path) -> None:
         """The next shard, with names of its own."""
         self.of_shard.clear()
+        self.paths.append(printable(path))
 
     def add(self, number: int, path: Path, sample: _Sample) -> None:
         """One image with the label beside it; or images that are labelled by their folder."""
@@ -241,10 +244,14 @@ class _Found:
                 self.offsets.append(image.offset_data)
                 self.sizes.append(image.size)
                 self.names.append(name)
+                self.by_folder.append(not sample.texts)
                 self.label_of.append(self.labels.setdefault(label, len(self.labels)))
 
     def sidecar(self) -> Sidecar:
-        """Everything as arrays."""
+        """Everything as arrays. Where some images have a label beside them, those that have only a folder have none."""
+        by_folder = np.frombuffer(self.by_folder, bool)
+        if by_folder.any() and not by_folder.all():
+            return self._only(~by_folder).sidecar()
         class_names: list[str] | None = None
         if all(isinstance(label, int) for label in self.labels):
             values = np.array(list(self.labels), np.int64)
@@ -263,6 +270,23 @@ class _Found:
             "ends": names_of_images.ends,
         }
         return Sidecar(arrays, {"problems": [asdict(problem) for problem in self.problems], "class_names": class_names})
+
+    def _only(self, kept: np.ndarray) -> _Found:
+        """The images that are ``kept``, bool (N,); the others are problems."""
+        found, names, labels = _Found(), self.names.texts(), list(self.labels)
+        found.paths, found.problems = self.paths, self.problems
+        for i, keep in enumerate(kept.tolist()):
+            if not keep:
+                reason = "no .cls or .json beside the image, as others have"
+                found.problems.append(Problem(self.paths[self.shards[i]], names[i], self.offsets[i], reason))
+                continue
+            found.shards.append(self.shards[i])
+            found.offsets.append(self.offsets[i])
+            found.sizes.append(self.sizes[i])
+            found.names.append(names[i])
+            found.by_folder.append(False)
+            found.label_of.append(found.labels.setdefault(labels[self.label_of[i]], len(found.labels)))
+        return found
 
 
 def _unfit(is_twice: bool, size: int) -> str | None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from orthodrome.data.decode import printable
 from orthodrome.data.encoded import EncodedReader, contiguous_labels, names_of
+from orthodrome.data.open_files import NO_FAULT_OF_THE_FILE, with_more_files
 from orthodrome.data.problems import BUDGET, Place, Problem, check_budget
 from orthodrome.data.record_index import Progress
 from orthodrome.types import InputError
@@ -141,10 +142,14 @@ def read_tables(path: str | Path, budget: float = BUDGET, progress: Progress | N
 
 
 def table_paths(path: Path) -> list[Path]:
-    """The files of a table: the file itself; of a folder those named ``train…`` where there are any, else all, below it too."""
+    """The files of a table: the file itself; of a folder those named ``train…`` where there are any, else all, below it too.
+
+    What Hugging Face ``datasets`` keeps beside them of its own work, ``cache-….arrow``, is left out.
+    """
     if not path.is_dir():
         return [path]
-    found = sorted(file for ending in TABLE_ENDINGS for file in path.rglob(f"*{ending}"))
+    every = (file for ending in TABLE_ENDINGS for file in path.rglob(f"*{ending}"))
+    found = sorted(file for file in every if not (file.name.startswith("cache-") and file.suffix == ".arrow"))
     named = [file for file in found if file.name.startswith("train") or "train" in file.relative_to(path).parts[:-1]]
     if not found:
         raise InputError(f"{printable(path)}: no {' or '.join(TABLE_ENDINGS)} files here")
@@ -220,7 +225,7 @@ def _open(path: Path) -> _Opened:
 def _open_parquet(path: Path) -> _Opened:
     from pyarrow import parquet
 
-    file = parquet.ParquetFile(path)
+    file = with_more_files(lambda: parquet.ParquetFile(path))
     return _Opened(
         file.schema_arrow, file.num_row_groups, _checked(path, lambda group, names: file.read_row_group(group, columns=names))
     )
@@ -229,7 +234,7 @@ def _open_parquet(path: Path) -> _Opened:
 def _open_arrow(path: Path) -> _Opened:
     """The record batches of an Arrow file, stream or not, left where they are on disk."""
     arrow = require_pyarrow()
-    with path.open("rb") as file:
+    with with_more_files(lambda: path.open("rb")) as file:
         open_file = arrow.ipc.open_file if file.read(6) == b"ARROW1" else arrow.ipc.open_stream
     table = open_file(arrow.memory_map(str(path))).read_all()
     batches = table.to_batches()
@@ -250,6 +255,8 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (arrow.ArrowException, OSError) as error:
+        if getattr(error, "errno", None) in NO_FAULT_OF_THE_FILE:
+            raise
         raise InputError(f"{printable(path)}: not a whole {path.suffix[1:]} file: {str(error).splitlines()[0]}") from None
 
 

@@ -78,7 +78,7 @@ class PhotographAligner:
     def _cut(self, task: Task) -> tuple[Photograph, dict[str, bytes]]:
         image = decode_image(self.source / task.name)
         size = (image.shape[0], image.shape[1])
-        faces = self._faces(image, task.known).astype(np.float64).round(3)  # as the landmark file keeps them
+        faces = self._faces(image, task.file, task.known).astype(np.float64).round(3)  # as the landmark file keeps them
         if not np.isfinite(faces).all():
             raise InputError("the detector answers with numbers that are not finite")
         if not len(faces):
@@ -91,7 +91,7 @@ class PhotographAligner:
         }
         return Photograph(task.name, task.file, size, faces, {name: len(crop) for name, crop in crops.items()}), crops
 
-    def _faces(self, image: np.ndarray, known: Photograph | None) -> np.ndarray:
+    def _faces(self, image: np.ndarray, file: FileState, known: Photograph | None) -> np.ndarray:
         if known is None:
             if self.detector is None:
                 raise InputError("not in the landmark file")
@@ -101,6 +101,10 @@ class PhotographAligner:
         if known.size != image.shape[:2]:
             height, width = image.shape[:2]
             raise InputError(f"{width}×{height} pixels now, but {known.size[1]}×{known.size[0]} in the landmark file")
+        if known.file.bytes != file.bytes:
+            raise InputError(
+                f"{file.bytes:,} bytes now, but {known.file.bytes:,} in the landmark file: another photograph of this name"
+            )
         return known.faces
 
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from orthodrome.data.decode import printable
 from orthodrome.files import TORN
 from orthodrome.pipeline.align_photograph import Task
@@ -78,6 +80,8 @@ def tasks_of(
         earlier = before.get(name)
         if earlier is not None and not (earlier.file.may_be(file) and earlier.crops):
             earlier = None
+        if earlier is not None and known and name in known and not np.array_equal(earlier.faces, known[name].faces):
+            earlier = None  # the landmarks have been corrected
         if earlier is not None and all(_file_size(target / crop) == length for crop, length in earlier.crops.items()):
             finished[name] = replace(earlier, file=file)
         else:

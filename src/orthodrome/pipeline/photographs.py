@@ -28,8 +28,8 @@ class FileState:
 def find_photographs(root: Path) -> dict[str, FileState]:
     """`FileState` of each image file under ``root`` by its path there, with ``/`` between, sorted.
 
-    Hidden files and folders (leading dot) and files that are no images by their extension are not looked at; folders behind links
-    are not entered.
+    Hidden files and folders (leading dot) and files that are no images by their extension are not looked at. Folders behind
+    links are entered, each folder once.
 
     Raises:
         InputError: no such folder, one that cannot be read, or no image in it.
@@ -43,7 +43,13 @@ def find_photographs(root: Path) -> dict[str, FileState]:
 
 
 def _walk(root: Path) -> Iterator[tuple[str, FileState]]:
-    for folder, folders, files in os.walk(root, onerror=_refuse):
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
+        state = os.stat(folder)
+        if (state.st_dev, state.st_ino) in seen:  # a link back, or a second one to the same folder
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS:
