@@ -191,3 +191,15 @@ def test_mistakes_end_in_one_line(run_cli: Run, faces: Path, tmp_path: Path, arg
     assert code == 1
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_files_that_are_not_read_are_told(run_cli: Run, faces: Path, tmp_path: Path) -> None:
+    person = sorted(folder for folder in faces.iterdir() if folder.is_dir())[0]
+    first = sorted(person.iterdir())[0]
+    first.rename(first.with_suffix(".heic"))
+    (person / "more").mkdir()
+    assert "odd:      " in run_cli("data", "verify", faces, "--workers", "0")[1]
+    for command in (("inspect", faces, "--workers", "0"), ("convert", faces, tmp_path / "rec", "--to", "rec")):
+        printed = run_cli("data", *command)[1]
+        assert "2 not read, as no image by its ending" in printed
+        assert person.name in printed

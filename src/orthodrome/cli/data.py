@@ -30,7 +30,7 @@ def inspect(
     import io
     import json
 
-    from orthodrome.cli.output import remarks, show
+    from orthodrome.cli.output import remarks, show, show_left_out
     from orthodrome.data.inspection import inspect as look
     from orthodrome.data.inspection import mean_faces as draw
     from orthodrome.data.inspection import tables
@@ -45,6 +45,7 @@ def inspect(
         found = look(reader, available_processors() if workers is None else workers, progress)
     for table in tables(found):
         show(table)
+    show_left_out(reader)
     if output:
         show(f"everything: {write_file(output, json.dumps(found.to_json(), indent=2, ensure_ascii=False).encode())}")
     if mean_faces:

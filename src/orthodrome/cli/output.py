@@ -34,5 +34,7 @@ def show_report(summary: str, written: Written) -> None:
 
 def show_left_out(reader: ImageReader) -> None:
     """What of a set is not in what was made of it."""
+    if ignored := getattr(reader, "ignored", ()):
+        show(f"{len(ignored):,} not read, as no image by its ending or in a folder inside that of a person, first: {ignored[0]}")
     if reader.problems:
         show(f"{len(reader.problems):,} left out, first: {reader.problems[0]}")

@@ -57,7 +57,7 @@ class Verification:
 
 def verify(reader: ImageReader, workers: int = 0, progress: Progress | None = None) -> Verification:
     """Decode every image of a reader (best opened by `open_whole`); its own problems are among the result's."""
-    problems, remarks = list(reader.problems), list(_name_remarks(reader))
+    problems, remarks = list(reader.problems), [*_not_read(reader), *_name_remarks(reader)]
     keys, digests = TextBuilder(), bytearray()
     whole = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for index, found in enumerate(examine_all(reader, digest_and_remarks, workers, progress)):
@@ -120,6 +120,12 @@ def read_checksums(path: Path) -> Checksums:
             f"{printable(path)}: the checksums cannot be read: {getattr(error, 'strerror', None) or error}"
         ) from None
     return _checksums(keys, digests)
+
+
+def _not_read(reader: ImageReader) -> Iterator[Problem]:
+    """Files of a folder that a reader passes over."""
+    for name in getattr(reader, "ignored", ()):
+        yield Problem(name, "", None, "not read: no image by its ending, or a folder inside that of a person")
 
 
 def _name_remarks(reader: ImageReader) -> Iterator[Problem]:
