@@ -247,7 +247,7 @@ def test_quarantine_of_records_counts_what_the_index_found_once(identities: Path
 def test_a_quarantine_list_of_another_set(identities: Path) -> None:
     place = quarantine_file(identities)
     write_quarantine(place, [Problem("x", "nobody/1.jpg", None, "why")])
-    with pytest.raises(InputError, match="1 of its keys are not in the set"):
+    with pytest.raises(InputError, match="1 of its images are not in the set"):
         open_reader(identities)
     assert len(open_whole(identities)) == 10
     place.write_text('{"key": "ada/0.jpg"}\n')

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import pickle
 import sys
+import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from set_files import jpeg
 
 from orthodrome.data import MemoryReader, check_trainable, class_counts, open_reader, orl, orl_faces, read_folder
+from orthodrome.data.problems import Problem, quarantine_file, write_quarantine
+from orthodrome.data.recordio import pack_image, record_bytes
 from orthodrome.types import InputError, Reader, Sample
 
 
@@ -286,3 +292,31 @@ def test_real_faces(shared: Callable[[str], Path]) -> None:
     assert (summary.people, summary.images) == (1369, 20724)
     assert summary.fewest >= 4
     assert reader.image(20723, (64, 64)).shape == (64, 64, 3)
+
+
+def test_a_quarantine_list_of_another_set_is_refused(tmp_path: Path) -> None:
+    """Keys of records are numbers, and fit every set."""
+    (tmp_path / "set").mkdir()
+    payloads = [pack_image(i % 2, i, jpeg(i)) for i in range(6)]
+    offsets = np.cumsum([0, *(len(record_bytes(payload)) for payload in payloads)])
+    (tmp_path / "set" / "train.rec").write_bytes(b"".join(map(record_bytes, payloads)))
+    (tmp_path / "set" / "train.idx").write_text("".join(f"{i}\t{offset}\n" for i, offset in enumerate(offsets[:-1])))
+    listed = [Problem("train.rec", "3", int(offsets[3]), "no image")]
+    write_quarantine(quarantine_file(tmp_path / "set"), listed)
+    assert len(open_reader(tmp_path / "set", 1.0)) == 5
+    write_quarantine(quarantine_file(tmp_path / "set"), [replace(listed[0], offset=int(offsets[2]))])
+    with pytest.raises(InputError, match="it is of another set"):
+        open_reader(tmp_path / "set", 1.0)
+
+
+def test_of_two_images_of_one_name_the_listed_one_is_left_out(tmp_path: Path) -> None:
+    """The second copy is a problem of the archive; the first one, damaged, is on the list under the same name."""
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, content in (("p/1.jpg", b"damaged"), ("p/2.jpg", jpeg(2)), ("p/1.jpg", jpeg(1))):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    whole = open_reader(tmp_path / "a.tar", 1.0)
+    listed = [*whole.problems, Problem("a.tar", "p/1.jpg", whole.place(0).offset, "no image")]
+    write_quarantine(quarantine_file(tmp_path / "a.tar"), listed)
+    assert [open_reader(tmp_path / "a.tar", 1.0).sample(i).key for i in range(1)] == ["p/2.jpg"]

@@ -56,21 +56,26 @@ def without_quarantined(reader: ImageReader, path: Path, budget: float) -> Image
     """What the quarantine list beside ``path`` leaves of its reader; see `open_reader`.
 
     Raises:
-        InputError: the list names a key that the set does not have, or too many.
+        InputError: the list names an image that the set does not have, or not where the list says, or too many.
     """
     listed = read_quarantine(quarantine_file(path))
     if not listed:
         return reader
-    known = {problem.key for problem in reader.problems}
-    left_out = tuple(problem for problem in listed if problem.key not in known)
-    keys = {problem.key for problem in left_out}
-    is_bad = np.fromiter((reader.sample(i).key in keys for i in range(len(reader))), bool, len(reader))
-    found = {reader.sample(i).key for i in np.flatnonzero(is_bad).tolist()}  # a list file may name an image several times
-    if found != keys:
+    known = {(problem.key, problem.offset) for problem in reader.problems}
+    left_out = tuple(problem for problem in listed if (problem.key, problem.offset) not in known)
+    wanted = {(problem.key, problem.offset) for problem in left_out}
+    keys = {key for key, _ in wanted}
+    named = np.flatnonzero(np.fromiter((reader.sample(i).key in keys for i in range(len(reader))), bool, len(reader)))
+    places = [
+        (reader.sample(i).key, reader.place(i).offset) for i in named.tolist()
+    ]  # a list file may name an image several times
+    if missing := wanted.difference(places):
         raise InputError(
-            f"{printable(quarantine_file(path))}: {len(keys - found)} of its keys are not in the set; "
+            f"{printable(quarantine_file(path))}: {len(missing)} of its images are not in the set, or not there: it is of another set; "
             "write the list anew with `orthodrome data verify`"
         )
+    is_bad = np.zeros(len(reader), dtype=bool)
+    is_bad[[i for i, place in zip(named.tolist(), places, strict=True) if place in wanted]] = True
     check_budget((*reader.problems, *left_out), len(reader) + len(reader.problems), budget, printable(path))
     return Subset(reader, np.flatnonzero(~is_bad), left_out)
 
