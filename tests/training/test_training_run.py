@@ -430,6 +430,9 @@ def test_the_optimizer_of_a_resumed_run_is_that_of_the_recipe(
     groups = torch.load(tmp_path / "run" / CHECKPOINT_FILE, weights_only=True)["optimizer"]["param_groups"]
     assert {group["momentum"] for group in groups} == {0.5}
     assert 0.01 in {group["weight_decay"] for group in groups}
+    for key, value in (("seed", 77), ("batch_size", 3)):
+        with pytest.raises(InputError, match=f"its run has {key} .*, the recipe now {value}"):
+            run({**tiny_recipe, key: value}, small_faces, tmp_path / "run", resume=True)
     with pytest.raises(InputError, match="the optimizer of the checkpoint is another one"):
         run({**tiny_recipe, "optimizer": {"name": "adamw"}}, small_faces, tmp_path / "run", resume=True)
 

@@ -52,7 +52,7 @@ def save_checkpoint(path: Path, learner: Learner, position: Position, history: l
 
     def write_whole() -> None:
         whole = {"backbone": learner.network.state_dict(), "head": head, "optimizer": optimizer}
-        where = {"position": asdict(position), "history": history, "images": learner.images}
+        where = {"position": asdict(position), "history": history, "images": learner.images, "order": _order(learner)}
         _write(path, {**part, **whole, **where, "others": others})
         for file in path.parent.glob(f"{path.stem}-step*-rank*of*.pt"):
             if file.name not in others:
@@ -70,6 +70,7 @@ def load_checkpoint(path: Path, learner: Learner) -> tuple[Position, list[dict[s
     """
     content = _read(path, "a run writes its first one after checkpoint_every steps")
     _check_images(path, content.get("images", learner.images), learner.images)  # earlier versions did not say
+    _check_order(path, content.get("order", _order(learner)), _order(learner))
     others = [
         _read(path.with_name(name), f"{path.name} of a run on several processes needs it") for name in content.get("others", [])
     ]
@@ -83,6 +84,20 @@ def load_checkpoint(path: Path, learner: Learner) -> tuple[Position, list[dict[s
     else:
         seed_apart(learner.recipe.seed, rank, position.step)
     return position, list(content["history"])
+
+
+def _order(learner: Learner) -> dict[str, int]:
+    """What of a recipe decides which images the steps to come will see."""
+    return {"seed": learner.recipe.seed, "batch_size": learner.recipe.batch_size}
+
+
+def _check_order(path: Path, before: Mapping[str, int], now: Mapping[str, int]) -> None:
+    for key, value in before.items():
+        if now[key] != value:
+            raise InputError(
+                f"{path}: its run has {key} {value}, the recipe now {now[key]}: its position in the order of the images would be another "
+                f"one. Set {key} back, or begin a new run"
+            )
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], path: Path) -> None:
