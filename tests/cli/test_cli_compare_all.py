@@ -145,3 +145,15 @@ def test_a_far_that_is_none_is_one_line(run_cli: Run, faces: EmbeddingSet, tmp_p
     assert code == 1
     assert "FAR must be a number in (0, 1]; got 'one'" in err
     assert not (tmp_path / "report").exists()
+
+
+def test_a_folder_of_somebody_else_is_refused_before_anything_is_counted(
+    run_cli: Run, faces: EmbeddingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_embeddings(faces, tmp_path / "scores.npz")
+    before = (tmp_path / "scores.npz").read_bytes()
+    monkeypatch.setattr("orthodrome.evaluation.compare_all", lambda *_, **__: pytest.fail("counted"))
+    code, _, err = run_cli("compare-all", tmp_path / "scores.npz", "--far", "1e-2", "--out", tmp_path)
+    assert code == 1
+    assert "holds scores.npz but no report.json" in err
+    assert (tmp_path / "scores.npz").read_bytes() == before

@@ -41,12 +41,14 @@ def compare_all(
     from orthodrome.cli.output import remarks, show_report
     from orthodrome.evaluation import compare_all as compare
     from orthodrome.evaluation import streaming_memory, write_report
+    from orthodrome.evaluation.report import check_folder
     from orthodrome.evaluation.streaming.sides import comparison, count, side
     from orthodrome.files import check_writable
     from orthodrome.pipeline.matching import SideFiles, load_sides
     from orthodrome.training.telemetry import counting
 
     check_writable(out)
+    check_folder(out)
     files = [SideFiles(probes, labels, groups)]
     if gallery is not None:
         files.append(SideFiles(gallery, gallery_labels, gallery_groups))

@@ -55,6 +55,7 @@ def evaluate(
     from orthodrome.cli.output import show, show_report
     from orthodrome.cli.protocols import protocol_table
     from orthodrome.evaluation import write_report
+    from orthodrome.evaluation.report import check_folder
     from orthodrome.files import check_writable
     from orthodrome.pipeline import evaluate_embeddings
     from orthodrome.pipeline.audit import audited, training_set
@@ -69,6 +70,7 @@ def evaluate(
     where, images = _protocol(model, protocol, data, lists, settings or [])
     folder = out or _report_folder(model, where)
     check_writable(folder)
+    check_folder(folder)
     training = training_set(train_set) if train_set else None
     embeddings = _embeddings(model, images, flip, ids, labels, preprocessing)
     result = evaluate_embeddings(embeddings, where)

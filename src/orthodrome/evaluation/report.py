@@ -93,6 +93,20 @@ def write_comparison(
     return _written(Path(folder), files, drawn.notice)
 
 
+def check_folder(folder: PathLike) -> list[str]:
+    """The files of an earlier report that a new one may remove. Worth asking for before hours of counting.
+
+    Raises InputError where a file of such a name is there and no report, so that it is somebody else's.
+    """
+    before = [name for name in _NOT_ALWAYS if (Path(folder) / name).exists()]
+    if before and not (Path(folder) / REPORT_FILE).exists():
+        raise InputError(
+            f"{folder} holds {', '.join(before)} but no {REPORT_FILE}: no report wrote that, so none is written over it; "
+            "name another folder, or move it away"
+        )
+    return before
+
+
 def summary_rows(reports: Mapping[str, Report]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Header and rows of one table over systems: EER, TAR@FAR = 1 % and accuracy, each with its interval (–
     where it is not measured).
@@ -102,16 +116,8 @@ def summary_rows(reports: Mapping[str, Report]) -> tuple[tuple[str, ...], list[t
 
 
 def _written(folder: Path, files: Mapping[str, bytes], notice: str) -> Written:
-    """Write a report; nothing of one before stays beside it, to be taken for its own.
-
-    Raises InputError where a file of that name is there and no report, so that it is somebody else's.
-    """
-    before = [name for name in _NOT_ALWAYS if (folder / name).exists()]
-    if before and not (folder / REPORT_FILE).exists():
-        raise InputError(
-            f"{folder} holds {', '.join(before)} but no {REPORT_FILE}: no report wrote that, so none is written over it; "
-            "name another folder, or move it away"
-        )
+    """Write a report; nothing of one before stays beside it, to be taken for its own. Raises InputError as `check_folder` does."""
+    before = check_folder(folder)
     written = write_together(folder, files)
     for name in set(before) - set(files):
         (folder / name).unlink()

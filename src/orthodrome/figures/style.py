@@ -28,7 +28,7 @@ CLASSES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8
 
 def as_written(name: str) -> str:
     """A name as a label that shows it: matplotlib reads mathematics between dollars, and hides labels that begin with an underscore."""
-    return name.replace("$", r"\$").replace("_", " _", 1) if name.startswith("_") else name.replace("$", r"\$")
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
 def sheet(title: str, rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, np.ndarray]:

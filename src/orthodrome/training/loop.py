@@ -120,7 +120,7 @@ def check_weights(learner: Learner, position: Position) -> None:
     """Raises TrainingDiverged, naming the first, where a parameter of network or head is not finite."""
     for part in (learner.network, learner.head):
         for name, parameter in part.named_parameters():
-            if not torch.isfinite(parameter).all():
+            if parameter.numel() and not torch.isfinite(torch.stack(parameter.detach().aminmax())).all():  # no array of its size
                 rate = learner.recipe.optimizer.learning_rate * learner.schedule(position.step)
                 raise TrainingDiverged(
                     f"{name} is not finite after step {position.step}, with learning rate {rate:.3g}: the gradient of the last step was "
