@@ -150,6 +150,14 @@ def test_trillion_pairs_counts_all_probes_against_all_gallery(tmp_path: Path) ->
     assert "FAR 1e-09 needs" in report.notes[-1]
 
 
+def test_trillion_pairs_counts_failures_to_enrol_as_non_matches(tmp_path: Path) -> None:
+    lists = {**SEARCH, "failures": "p/two.jpg\n"}
+    report = run("trillion-pairs", write(tmp_path, **lists), embedded(SEARCH_ANGLES)).to_report()
+    row = report.metrics["tar_at_far"][0]
+    assert (report.metrics["counts"]["genuine"], row["genuine"]) == (3, 3)
+    assert row["tar"] == row["accepted_genuine"] / 3 <= 2 / 3
+
+
 def test_tinyface_from_its_own_files_and_folders(tmp_path: Path) -> None:
     savemat = pytest.importorskip("scipy.io").savemat
     root = tmp_path / "Testing_Set"
@@ -404,6 +412,11 @@ def test_blufr_official_file_by_hand(tmp_path: Path) -> None:
     rate = report.metrics["trials"][1]
     assert (rate["name"], rate["mean"], rate["deviation"]) == ("DIR@FAR=1%", 0.5, 0.0)
     assert "μ − σ" in run("blufr", tmp_path, embedded(angles)).summary()
+    content |= {"testIndex": indices(everybody[1:], everybody[1:]), "galIndex": indices([1], [1])}
+    savemat(tmp_path / "blufr_lfw_config.mat", content)
+    with pytest.raises(InputError, match="no embedding has the id 'Ann_Lee/Ann_Lee_0001'"):
+        run("blufr", tmp_path, embedded({name: angle for name, angle in angles.items() if name != "Ann_Lee/Ann_Lee_0001"}))
+    content |= {"testIndex": indices(everybody, everybody)}
     content["galIndex"] = indices([1], [999])
     savemat(tmp_path / "blufr_lfw_config.mat", content)
     with pytest.raises(InputError, match=r"an index of a trial is not in 1 … 110"):
