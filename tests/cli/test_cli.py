@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from orthodrome.cli.output import show
 from orthodrome.pipeline import load_embeddings
 
 Run = Callable[..., tuple[int, str, str]]
@@ -260,3 +263,12 @@ def test_evaluate_embeddings_of_another_toolkit(run_cli: Run, small_faces: Path,
         assert text in printed
     report = json.loads((tmp_path / "evaluation-pairs-theirs-convention=insightface" / "report.json").read_text())
     assert report["metrics"]["overlap"]["pairs"] == [{"train": "person 3", "test": "person_3"}]
+
+
+def test_names_that_are_not_utf8_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal's standard output is strict: a name as Linux hands it out would end the verb after its work is done."""
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "utf-8", errors="strict"))
+    show("faces/" + os.fsdecode(b"Andr\xe9") + "/1.jpg é")
+    sys.stdout.flush()
+    assert raw.getvalue().decode() == "faces/Andr\\xe9/1.jpg é\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -53,6 +54,15 @@ def test_a_saved_head_goes_on_identically(case: str) -> None:
         assert torch.equal(step(resumed, seed), step(head, seed))
     for key, value in head.state_dict().items():
         assert torch.equal(resumed.state_dict()[key], value), key
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_pickled_head_goes_on_identically(case: str) -> None:
+    head = head_of(case)
+    step(head, 1)
+    again = pickle.loads(pickle.dumps(head))
+    for seed in (2, 3):
+        assert torch.equal(step(again, seed), step(head, seed))
 
 
 @pytest.mark.parametrize("case", CASES)

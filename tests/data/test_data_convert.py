@@ -130,6 +130,19 @@ def test_another_conversion_is_not_continued(identities: Path, tmp_path: Path) -
         convert(Subset(source, np.arange(9)), tmp_path / "x", "rec")
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_source_that_was_made_anew_is_not_continued(identities: Path, tmp_path: Path, form: str) -> None:
+    """The same path, names and labels, but other pixels: what was copied before is of the old set."""
+    source = tmp_path / "source"
+    convert(open_reader(identities), source, form)
+    with pytest.raises(KeyboardInterrupt):
+        convert(Failing(open_reader(source), np.arange(10), at=5), tmp_path / "x", "rec")
+    shutil.rmtree(source)
+    convert(open_reader(identities), source, form, encoding=Encoding())
+    with pytest.raises(InputError, match="another conversion"):
+        convert(open_reader(source), tmp_path / "x", "rec")
+
+
 def test_another_source_of_the_same_names_is_not_continued(identities: Path, tmp_path: Path) -> None:
     """Two alignments of the same photographs have the same names and labels; a set half of each would be silent nonsense."""
     again = shutil.copytree(identities, tmp_path / "realigned")

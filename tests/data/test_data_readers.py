@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from set_files import jpeg
 
-from orthodrome.data import MemoryReader, check_trainable, class_counts, open_reader, orl, orl_faces, read_folder
+from orthodrome.data import MemoryReader, check_trainable, class_counts, convert, open_reader, orl, orl_faces, read_folder
 from orthodrome.data.problems import Problem, quarantine_file, write_quarantine
 from orthodrome.data.recordio import pack_image, record_bytes
 from orthodrome.types import InputError, Reader, Sample
@@ -320,3 +320,19 @@ def test_of_two_images_of_one_name_the_listed_one_is_left_out(tmp_path: Path) ->
     listed = [*whole.problems, Problem("a.tar", "p/1.jpg", whole.place(0).offset, "no image")]
     write_quarantine(quarantine_file(tmp_path / "a.tar"), listed)
     assert [open_reader(tmp_path / "a.tar", 1.0).sample(i).key for i in range(1)] == ["p/2.jpg"]
+
+
+@pytest.mark.parametrize("stray", ["backup.tar", "old.rec", "labels.parquet", "data/train-0000.parquet"])
+def test_a_folder_that_holds_two_forms_is_refused(identities: Path, stray: str) -> None:
+    """A stray archive beside a million people must not become the set in their place."""
+    (identities / stray).parent.mkdir(exist_ok=True)
+    (identities / stray).touch()
+    with pytest.raises(InputError, match=rf"holds sets of several forms .*{stray}.*name the file that is meant"):
+        open_reader(identities)
+
+
+def test_folders_without_images_beside_a_set_do_no_harm(identities: Path, tmp_path: Path) -> None:
+    convert(open_reader(identities), tmp_path / "set", "rec")
+    (tmp_path / "set" / "logs").mkdir()
+    (tmp_path / "set" / "logs" / "notes.txt").touch()
+    assert len(open_reader(tmp_path / "set")) == 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -202,6 +203,41 @@ def test_a_face_is_shown_upright_as_the_system_saw_it() -> None:
     turned[0x0112] = 6
     Image.new("RGB", (40, 20)).save(file, "JPEG", exif=turned)
     assert Image.open(io.BytesIO(_thumbnail(file.getvalue()))).size == (20, 40)
+
+
+def damaged_pictures() -> dict[str, bytes]:
+    """What makes decoders fail in ways of their own, beyond "not an image"."""
+    whole = io.BytesIO()
+    Image.effect_noise((300, 300), 90).save(whole, "PNG")
+    content = whole.getvalue()
+    chunk = content.index(b"IDAT")
+    bomb = content[:16] + (2**30).to_bytes(4, "big") * 2 + content[24:]
+    bomb = bomb[:29] + zlib.crc32(bomb[12:29]).to_bytes(4, "big") + bomb[33:]
+    return {
+        "cut": content[:2000],
+        "a broken chunk": content[:chunk] + b"\0\0\0\0" + content[chunk + 4 :],
+        "a bomb": bomb,
+        "empty": b"",
+    }
+
+
+@pytest.mark.parametrize("damage", damaged_pictures())
+def test_one_damaged_picture_does_not_cost_the_report(tmp_path: Path, damage: str) -> None:
+    report = completed(scored())
+    first = report.metrics["hardest"]["false_accepts"][0]["ids"][0]
+    written = write_report(report, tmp_path / "out", {first: damaged_pictures()[damage]})
+    html = written.files[1].read_text(encoding="utf-8")
+    assert html.count("cannot be read") == 1
+    assert "data:image/jpeg" not in html
+
+
+def test_folds_without_two_scores_are_reported_without_a_calibration(tmp_path: Path) -> None:
+    """Only the first fold tells pairs apart, so nothing can be fitted to judge it by."""
+    same = np.tile([True, False], 40)
+    scores = np.where(np.arange(80) < 40, np.where(same, 0.9, 0.1), 0.5).astype(np.float32)
+    report = verification(scores, same, np.repeat([0, 1], 40)).to_report()
+    assert "calibration" not in completed(report).metrics
+    assert (tmp_path / "report.html") in write_report(report, tmp_path).files
 
 
 def test_without_ids_or_folds_there_are_no_hardest_pairs_and_no_calibration() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from orthodrome.evaluation import PROTOCOLS, roc_curve, tar_at_far, verification, verification_from_embeddings
 from orthodrome.evaluation.conventions import CONVENTIONS, nearest_tars
 from orthodrome.evaluation.pairs import read_pairs
+from orthodrome.evaluation.protocols.verification import verify_in_order
 from orthodrome.types import EmbeddingSet, InputError
 
 PAIRS = "2\t2\nAnn\t1\t2\nBob\t1\t2\nAnn\t1\tBob\t1\nAnn\t2\tCleo\t1\nCleo\t1\t2\nDan\t1\t2\nCleo\t1\tDan\t1\nDan\t2\tAnn\t1\n"
@@ -136,3 +138,12 @@ def test_convention_is_an_option_and_never_the_default(list_file: Path) -> None:
     assert told.to_report().metrics["compatibility"]["convention"] == "insightface"
     assert told.to_report().metrics["accuracy"] == plain.to_report().metrics["accuracy"]
     assert "convention insightface" in told.summary()
+
+
+def test_convention_of_pairs_cut_by_position(list_file: Path) -> None:
+    """A fold of one kind takes the k-fold accuracy away, not what another toolkit would print."""
+    pairs = replace(read_pairs(list_file), folds=np.int64([1, 1, 2, 2, 3, 3, 4, 4]))
+    report = verify_in_order(faces(), pairs, protocol="bin", title="a .bin", convention="insightface").to_report()
+    assert "accuracy" not in report.metrics
+    assert report.metrics["compatibility"]["convention"] == "insightface"
+    assert "compatibility" not in verify_in_order(faces(), pairs, protocol="bin", title="a .bin").to_report().metrics

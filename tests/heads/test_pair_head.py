@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -116,8 +117,11 @@ def test_a_saved_memory_goes_on_identically(name: str) -> None:
         head(embeddings(seed=seed), LABELS)
     resumed = PairHead(name, memory=10)
     resumed.load_state_dict(copy.deepcopy(head.state_dict()))
+    pickled = pickle.loads(pickle.dumps(head))
     for seed in (2, 3):
-        assert torch.equal(resumed(embeddings(seed=seed), LABELS).loss, head(embeddings(seed=seed), LABELS).loss)
+        loss = head(embeddings(seed=seed), LABELS).loss
+        assert torch.equal(resumed(embeddings(seed=seed), LABELS).loss, loss)
+        assert torch.equal(pickled(embeddings(seed=seed), LABELS).loss, loss)
 
 
 def test_memory_is_a_ring_filled_in_training_only() -> None:

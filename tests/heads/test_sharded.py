@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,13 +135,14 @@ def errors(rank: int, world: int) -> list[str]:
         message(lambda: ProxyHead("arcface", 6, 4, process_group=dist.group.WORLD, sharded=False, sample_rate=0.5)),
         message(wrong_label),
         message(wrong_row),
+        message(lambda: pickle.dumps(ProxyHead("arcface", 6, 4, process_group=dist.group.WORLD))),
     ]
 
 
 def test_mistakes_of_one_end_all_with_one_message(tmp_path: Path) -> None:
     found = spawn(errors, 3, tmp_path)
     assert found[0] == found[1] == found[2]
-    classes, hyper, few, copies, label, row = found[0]
+    classes, hyper, few, copies, label, row, pickled = found[0]
     assert "rank 0: ('arcface', 6" in classes
     assert "rank 2: ('arcface', 8" in classes
     assert "all processes must build the same head" in hyper
@@ -148,6 +150,7 @@ def test_mistakes_of_one_end_all_with_one_message(tmp_path: Path) -> None:
     assert copies.startswith("sample_rate below 1 needs the classes split")
     assert label.startswith("rank 1: labels must be in [0, 6); got 6 at position 1")
     assert row.startswith("rank 0: embeddings must be finite; row 0")
+    assert pickled.endswith("save its state_dict()")
 
 
 def half(rank: int, world: int) -> Any:

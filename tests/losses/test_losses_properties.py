@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal, localcontext
 from itertools import pairwise
 from typing import Any
 
@@ -149,6 +150,16 @@ def test_the_initial_bias_balances_the_gradients_at_90_degrees(lam: float, class
     positive = math.log(lam) + log_sigmoid(-(target + b))
     negative = math.log((1 - lam) * (classes - 1)) + log_sigmoid(other + b)
     assert positive == pytest.approx(negative, abs=1e-6)
+
+
+@pytest.mark.parametrize("weight_ratio", [1e-6, 1.0, 7.0])
+@pytest.mark.parametrize(("target", "other"), [(-600, 600), (0, 0), (600, -600)])
+def test_the_initial_bias_of_extreme_margins(weight_ratio: float, target: float, other: float) -> None:
+    """Where e^(target − other) leaves the range of a float: against the formula itself in 1,200 digits."""
+    with localcontext(prec=1200):
+        z, p, q = Decimal(weight_ratio), Decimal(target), Decimal(other)
+        expected = (2 * z).ln() - q - (1 - z + ((1 - z) ** 2 + 4 * z * (p - q).exp()).sqrt()).ln()
+    assert balanced_bias(weight_ratio, target, other) == pytest.approx(float(expected), rel=1e-12, abs=1e-9)
 
 
 @pytest.mark.parametrize(("classes", "expected"), [(8631, 5.785), (10572, 5.582), (85742, 3.488), (2_060_000, 0.309)])

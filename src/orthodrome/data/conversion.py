@@ -137,9 +137,20 @@ def digest_of(reader: ImageReader) -> str:
 
 
 def _fingerprint(reader: ImageReader, form: str, encoding: Encoding | None, per_file: int) -> str:
-    """What must be the same for an attempt to go on from another: the set, where its images are, and the settings."""
-    what = repr((form, encoding, per_file, digest_of(reader), [reader.place(i) for i in _looked_at(reader)]))
+    """What must be the same for an attempt to go on from another: the set, where its images are, their files, and the settings."""
+    places = [reader.place(i) for i in _looked_at(reader)]
+    files = [(name, _age(name)) for name in sorted({place.file for place in places})]
+    what = repr((form, encoding, per_file, digest_of(reader), places, files))
     return hashlib.blake2b(what.encode(), digest_size=16).hexdigest()
+
+
+def _age(name: str) -> tuple[int, int] | None:
+    """Size of a file in bytes, and when it was written; None where the name is no path."""
+    try:
+        found = Path(name).stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def _looked_at(reader: ImageReader) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,15 @@ def read_folder(root: str | Path, extensions: frozenset[str] = EXTENSIONS, budge
     labels = np.repeat(np.arange(len(counts), dtype=np.int64), list(counts.values()))
     names = tuple(map(printable, counts))
     return FileReader(root, tuple(paths), labels, names, tuple(map(printable, ignored)), tuple(problems))
+
+
+def first_of_identities(root: Path) -> Path | None:
+    """Some image in a folder inside ``root``; None where there is none."""
+    for identity in _entries(root)[0]:
+        with suppress(InputError):  # a folder that cannot be read
+            for image in _with_extension(_entries(root / identity)[1], EXTENSIONS):
+                return root / identity / image
+    return None
 
 
 def _entries(folder: Path) -> tuple[list[str], list[str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from orthodrome.data.decode import printable
-from orthodrome.data.folder import EXTENSIONS, read_folder
+from orthodrome.data.folder import EXTENSIONS, first_of_identities, read_folder
 from orthodrome.data.listing import read_list
 from orthodrome.data.problems import BUDGET, check_budget, quarantine_file, read_quarantine
 from orthodrome.data.protocol import ImageReader
@@ -96,8 +96,19 @@ def _opener(path: Path) -> Open:
 
 
 def _ending(path: Path) -> str:
-    """The ending of a file, or that of what a folder holds: Hugging Face folders keep their tables further down."""
+    """The ending of a file, or that of what a folder holds: Hugging Face folders keep their tables further down.
+
+    Raises InputError for a folder that holds sets of two forms: which one is meant is not ours to guess.
+    """
     if not path.is_dir():
         return path.suffix.lower()
     places = [("", ".rec"), ("", ".tar"), *((folder, ending) for ending in TABLE_ENDINGS for folder in TABLE_FOLDERS)]
-    return next((ending for folder, ending in places if next(path.glob(f"{folder}*{ending}"), None)), "")
+    found = {ending: file for folder, ending in reversed(places) if (file := next(path.glob(f"{folder}*{ending}"), None))}
+    if found and (image := first_of_identities(path)):
+        found[""] = image
+    if len(found) > 1:
+        listed = ", ".join(printable(file.relative_to(path)) for file in found.values())
+        raise InputError(
+            f"{printable(path)} holds sets of several forms ({listed}): name the file that is meant, or move the others"
+        )
+    return next(iter(found), "")

@@ -11,7 +11,7 @@ from torch import distributed as dist
 
 from orthodrome import losses
 from orthodrome.heads import engine
-from orthodrome.heads.sharded import Processes, evaluated
+from orthodrome.heads.sharded import Processes, evaluated, picklable
 from orthodrome.types import InputError, Keys, LossOutput
 
 VECTORS, LABELS, NEXT = "memory_vectors", "memory_labels", "memory_next"
@@ -66,8 +66,9 @@ class PairHead(nn.Module):
         super().__init__()
         if isinstance(memory, bool) or not isinstance(memory, int) or memory < 0:
             raise InputError(f"memory must be the number of embeddings to keep, an integer of at least 0; got {memory!r}")
-        self.spec = losses.pair_loss(loss, **hyper)
         self.loss = loss
+        self._hyper = hyper
+        self.spec = losses.pair_loss(loss, **hyper)
         self.memory = memory
         self.class_rows: dict[str, int] = {}  # a pair loss has no classes
         self._processes = None if process_group is None else Processes(process_group)
@@ -75,6 +76,14 @@ class PairHead(nn.Module):
             self.register_buffer(VECTORS, torch.zeros(memory, 0))
             self.register_buffer(LABELS, torch.full((memory,), -1, dtype=torch.int64))
             self.register_buffer(NEXT, torch.zeros((), dtype=torch.int64))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle or a copy holds. Raises InputError under a process group, which is of the process it was made in."""
+        return picklable(self, self._processes, without=("spec",))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.spec = losses.pair_loss(self.loss, **self._hyper)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
         return evaluated(self._processes, self._checked, self._evaluated, embeddings, labels)

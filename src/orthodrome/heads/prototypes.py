@@ -148,7 +148,7 @@ def grown(head: ProxyHead, num_classes: int, new: str | EmbeddingSet = "normal")
         raise InputError(f"num_classes must be above the {old} of the head; got {num_classes!r}")
     if len(head.classes) != old:
         raise InputError("a shard of a head cannot grow: grow the whole head, then split it with resharded")
-    bigger = copy.copy(head)  # shares the functions of the loss, which hold no tensors
+    bigger = copy.copy(head)
     bigger._parameters, bigger._buffers = dict(head._parameters), dict(head._buffers)
     for name, hooks in vars(head).items():
         if name.endswith("_hooks"):

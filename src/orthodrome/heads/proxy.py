@@ -15,7 +15,7 @@ from orthodrome.heads.chunked import chunked
 from orthodrome.heads.engine import Alone, Classes, Compare, Group
 from orthodrome.heads.prototypes import drawn, rows_per_class, shard, table_rows
 from orthodrome.heads.sampled import sampled
-from orthodrome.heads.sharded import Processes, evaluated
+from orthodrome.heads.sharded import Processes, evaluated, picklable
 from orthodrome.registry import Registry
 from orthodrome.types import InputError, LossOutput, LossSpec, State
 
@@ -111,8 +111,9 @@ class ProxyHead(nn.Module):
         **hyper: Any,
     ) -> None:
         super().__init__()
-        self.spec = losses.proxy_loss(loss, gradient=gradient, **hyper)
         self.loss = loss
+        self._of_loss = {"gradient": gradient, **hyper}
+        self.spec = losses.proxy_loss(loss, **self._of_loss)
         self.num_classes = _at_least(num_classes, self.spec.minimum_classes, f"num_classes of {loss}")
         self.embedding_dim = _at_least(embedding_dim, 1, "embedding_dim")
         if chunk_size is not None:
@@ -120,8 +121,8 @@ class ProxyHead(nn.Module):
         self.sample_rate = _between(sample_rate, 0.0, 1.0, "sample_rate", "above 0 and at most 1", lambda rate: rate > 0)
         _between(filter_below, 0.0, 1.0, "filter_below", "at least 0 and below 1", lambda floor: floor < 1)
         dtype = None if compute_dtype is None else COMPUTE_DTYPES.get(compute_dtype)
-        self._compare = IMPLEMENTATIONS.get(impl)(self.spec, chunk_size, dtype, filter_below)
-        self._compare_drawn = sampled(self._compare, self.spec.similarity.per_class, sample_rate)
+        self._impl, self._tiling = impl, (chunk_size, dtype, filter_below)
+        self._prepare()
         self._processes = None if process_group is None else Processes(process_group)
         if self._processes:
             self._processes.agree(
@@ -135,6 +136,20 @@ class ProxyHead(nn.Module):
             self._processes.from_first(self.weight.data)
         self._state_names: list[str] = []
         self._add_state()
+
+    def _prepare(self) -> None:
+        """The functions that compare with the classes: what a pickle does not hold."""
+        self._compare = IMPLEMENTATIONS.get(self._impl)(self.spec, *self._tiling)
+        self._compare_drawn = sampled(self._compare, self.spec.similarity.per_class, self.sample_rate)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle or a copy holds. Raises InputError under a process group, which is of the process it was made in."""
+        return picklable(self, self._processes, without=("spec", "_compare", "_compare_drawn"))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.spec = losses.proxy_loss(self.loss, **self._of_loss)
+        self._prepare()
 
     def _share(self, processes: Processes | None, sharded: bool) -> None:
         """Decide which classes this process holds, and how it learns about the others."""

@@ -53,6 +53,13 @@ def evaluated(
     return processes.own_part(output, sizes)
 
 
+def picklable(head: object, processes: Processes | None, without: Sequence[str]) -> dict[str, Any]:
+    """The attributes of a head but for the functions of its loss. Raises InputError for a head of several processes."""
+    if processes:
+        raise InputError("a head of several processes cannot be pickled or copied: save its state_dict()")
+    return {name: value for name, value in vars(head).items() if name not in without}
+
+
 class Processes:
     """The processes of ``group``, and what they tell each other."""
 

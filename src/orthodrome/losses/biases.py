@@ -16,12 +16,20 @@ def balanced_bias(weight_ratio: float, target: float, other: float) -> float:
 
     ``weight_ratio`` is Z = λ/((1−λ)(C−1)); ``target`` and ``other`` are the scaled values r·P and r·Q at cos = 0:
     b = ln(2Z) − other − ln(1 − Z + √((1−Z)² + 4Z·e^{target − other})).
+
+    All in logarithms, so that any margin and scale have a bias; for Z > 1, where 1 − Z + √… cancels, by the conjugate form.
     """
-    z = weight_ratio
-    root = math.sqrt((1 - z) ** 2 + 4 * z * math.exp(target - other))
-    # 1 − Z + root cancels for large Z; the conjugate form does not.
-    denominator = 1 - z + root if z <= 1 else 4 * z * math.exp(target - other) / (root - (1 - z))
-    return math.log(2 * z) - other - math.log(denominator)
+    gap = math.log(4 * weight_ratio) + target - other
+    away = -math.inf if weight_ratio == 1 else math.log(abs(1 - weight_ratio))
+    root = log_sum(2 * away, gap) / 2
+    denominator = log_sum(away, root) if weight_ratio <= 1 else gap - log_sum(away, root)
+    return math.log(2 * weight_ratio) - other - denominator
+
+
+def log_sum(first: float, second: float) -> float:
+    """ln(e^first + e^second)."""
+    low, high = sorted((first, second))
+    return high + math.log1p(math.exp(low - high))
 
 
 def at_right_angle(hyper: Values) -> tuple[float, float]:
