@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
-import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -44,7 +42,7 @@ def test_without_a_compiler_it_says_so_once_and_goes_on(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(fuse, "SMALLEST", 0)
     monkeypatch.setattr(fuse, "_unavailable", [])
-    monkeypatch.setattr(torch, "compile", broken)
+    monkeypatch.setattr(torch._inductor, "compile", broken)
     twice = fuse.fused(lambda x, factor: {"twice": x * factor})
     with pytest.warns(RuntimeWarning, match="No working C\\+\\+ compiler found"):
         torch.testing.assert_close(twice(torch.ones(3), 2)["twice"], 2 * torch.ones(3))
@@ -53,39 +51,36 @@ def test_without_a_compiler_it_says_so_once_and_goes_on(monkeypatch: pytest.Monk
         torch.testing.assert_close(twice(torch.ones(4), 3)["twice"], 3 * torch.ones(4))
 
 
-def test_nothing_compiled_runs_while_another_thread_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch traces for the whole process, and its programs raise an error meanwhile."""
+@needs_compiler
+def test_threads_compile_and_run_as_they_please(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuse, "SMALLEST", 0)
-    tracing, met = threading.Event(), []
-
-    def compiled(function: fuse.Function, leaves: list[torch.Tensor], structure: object) -> fuse.Function:
-        met.append(tracing.is_set())
-        tracing.set()
-        time.sleep(0.02)
-        tracing.clear()
-
-        def program(x: torch.Tensor) -> torch.Tensor:
-            met.append(tracing.is_set())
-            time.sleep(0.001)
-            met.append(tracing.is_set())
-            return function(x)
-
-        return program
-
-    monkeypatch.setattr(fuse, "_compile", compiled)
-    twice = fuse.fused(lambda x: 2 * x)
-    twice(torch.ones(1))
+    twice = fuse.fused(lambda x: {"twice": 2 * x, "sum": x.sum()})
+    sizes = [1 + number // 60 if number % 60 == 0 else 1 for number in range(300)]
     with ThreadPoolExecutor(6) as threads:
-        results = list(threads.map(lambda number: twice(torch.ones(1 + (number % 60 == 0) * number // 60)), range(240)))
-    assert all(bool((result == 2).all()) for result in results)
-    assert len(met) == 4 + 2 * 241
-    assert not any(met)
+        results = list(threads.map(lambda size: twice(torch.ones(size)), sizes))
+    assert [result["twice"].tolist() for result in results] == [[2.0] * size for size in sizes]
+    assert [float(result["sum"]) for result in results] == sizes
+    assert not fuse._unavailable
+
+
+@needs_compiler
+def test_a_function_may_write_into_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling runs nothing: what is written, is written once."""
+    monkeypatch.setattr(fuse, "SMALLEST", 0)
+
+    def doubled(x: torch.Tensor, factors: dict[str, float]) -> None:
+        x.mul_(factors["two"])
+
+    in_place, x = fuse.fused(doubled), torch.ones(3)
+    for expected in (2, 4):
+        assert in_place(x, {"two": 2.0}) is None
+        assert x.tolist() == [expected] * 3
 
 
 def test_another_number_of_threads_is_compiled_for_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuse, "SMALLEST", 0)
     numbers: list[int] = []
-    monkeypatch.setattr(fuse, "_compile", lambda function, *rest: numbers.append(torch.get_num_threads()) or function)
+    monkeypatch.setattr(fuse, "_compile", lambda function, arguments: numbers.append(torch.get_num_threads()) or function)
     twice, before = fuse.fused(lambda x: 2 * x), torch.get_num_threads()
     try:
         for number in (1, 2, 1, 2):

@@ -94,3 +94,9 @@ def test_gradients_at_the_poles_are_finite(function, dtype: torch.dtype) -> None
     (gradient,) = torch.autograd.grad(value.sum(), cos)
     assert value.isfinite().all()
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 4e-7), (torch.float64, 6e-16)])
+def test_log_of_one_and_keeps_the_digits_of_small_numbers(dtype: torch.dtype, error: float) -> None:
+    u = torch.cat([torch.exp(-torch.linspace(0, 80, 10_001, dtype=torch.float64)), torch.zeros(1, dtype=torch.float64)]).to(dtype)
+    torch.testing.assert_close(sphere.log_of_one_and(u).double(), torch.log1p(u.double()), rtol=error, atol=0)

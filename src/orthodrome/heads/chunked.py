@@ -25,10 +25,10 @@ from orthodrome.losses.angular import plain
 from orthodrome.losses.links import SOFTMAX
 from orthodrome.types import InputError, LossSpec, Values
 
-TILE_ELEMENTS = 2**20
-"""Products of a tile where no ``chunk_size`` is given: 4 MB of float32, of which a handful are alive at once."""
+TILE_ELEMENTS = 2**21
+"""Products of a tile where no ``chunk_size`` is given: 8 MB of float32."""
 
-HELD_BYTES = 80 * 2**20
+HELD_BYTES = 84 * 2**20
 """Products held from the way there to the way back, so that they need not be computed again."""
 
 
@@ -82,9 +82,10 @@ def gradients_of(problem: Problem, found: Found, upstream: Tensor) -> Operands:
     """The gradients under ``upstream``, the gradient of N, tile by tile."""
     gradients = problem.operands.room(whole=found.chosen is None)
     tiles = problem.tiles() if found.chosen is None else problem.tiles_of(found.chosen)
-    for position, tile in enumerate(tiles):
-        raw = found.held[position] if position < len(found.held) else tile.products()
-        tile.add_gradients(raw, found.n, upstream, gradients)
+    held, found.held = iter(found.held), ()  # used up: a second backward computes them anew
+    for tile in tiles:
+        raw = next(held, None)
+        tile.add_gradients(tile.products() if raw is None else raw, found.n, upstream, gradients)
     return gradients
 
 
@@ -117,7 +118,7 @@ class Tiles(torch.autograd.Function):
             ctx.found = holding(problem, HELD_BYTES if wanted else 0)
         ctx.problem = replace(problem, operands=None)  # type: ignore[arg-type]  # the inputs are where autograd watches over them
         ctx.save_for_backward(*inputs)
-        return own_proxies(problem.spec, problem.operands.proxies, problem.labels), ctx.found.n.clone()
+        return problem.own.detach(), ctx.found.n.clone()
 
     @staticmethod
     @once_differentiable
@@ -165,24 +166,29 @@ def chunked(
 
         with torch.no_grad():
             inverse = inverse_lengths(proxies, chunk * per_class) if spec.similarity.unit_proxies else None
-            target = own_similarity(spec, query, own_proxies(spec, proxies, labels), class_bias, labels)
+            own = own_proxies(spec, proxies, labels)
+            target = own_similarity(spec, query, own, class_bias, labels)
 
         def negatives(scale: Tensor | float) -> Tensor:
             operands = Operands(query, proxies, torch.as_tensor(scale, dtype=query.dtype, device=query.device), None, class_bias)
             nothing = target.squeeze(1)
-            problem = Problem(cosines, passes_over_cosines, labels, target, nothing, {}, operands, inverse, chunk, compute_dtype)
+            problem = Problem(
+                cosines, passes_over_cosines, labels, own, target, nothing, {}, operands, inverse, chunk, compute_dtype
+            )
             return holding(problem, budget=0).n
 
         def terms(known: Known) -> Terms:
             scale = torch.as_tensor(known.scale, dtype=query.dtype, device=query.device)
             operands = Operands(query, proxies, scale, known.state.get("bias"), class_bias)
             values = constants(known.values)
-            problem = Problem(spec, passes, labels, known.target, known.p, values, operands, inverse, chunk, compute_dtype, floor)
+            problem = Problem(
+                spec, passes, labels, own, known.target, known.p, values, operands, inverse, chunk, compute_dtype, floor
+            )
             expected = (
                 known.upstream if torch.is_grad_enabled() else None
             )  # autograd says that gradients are needed without it, too
-            own, n = Tiles.apply(problem, expected, *operands.all())
-            return Terms(own_similarity(spec, query, own, class_bias, labels), n, own)
+            watched, n = Tiles.apply(problem, expected, *operands.all())
+            return Terms(own_similarity(spec, query, watched, class_bias, labels), n, watched)
 
         return Classes(target, len(proxies) // per_class, negatives, terms)
 

@@ -63,7 +63,7 @@ class ProxyHead(nn.Module):
         embedding_dim: D.
         impl: ``"dense"`` holds all B×C similarities; ``"chunked"`` a tile of classes at a time, with the same result, for any C;
             ``"auto"`` takes dense up to B·C·K = 2²⁰, then chunked.
-        chunk_size: classes of a tile; None: as many as make 2²⁰ similarities.
+        chunk_size: classes of a tile; None: as many as make 2²¹ similarities.
         compute_dtype: ``"bf16"`` rounds the factors of the matrix products of a tile; targets and sums stay in float32.
             None: the precision of the embeddings.
         filter_below: ε in [0, 1). Classes whose logit has a gradient (its probability) below ε for every sample of the batch are left

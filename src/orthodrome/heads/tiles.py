@@ -3,7 +3,8 @@
     raw (B, M·K) = q·W_tileᵀ     z = s·ν(reduce(raw/‖w‖) + class bias) + b, −inf for the own class     partial (B,) = ⊕ z
 
 The lengths of proxies are divided out of the products, so that no second copy of W is made: with a = 1/‖w‖ and G = ∂/∂raw,
-∂/∂W = Gᵀ·q − (Σ_B G·raw)·a²·W. Everything between products is elementwise and runs as one compiled pass (``fuse.py``).
+∂/∂W = H − (H·W)·a²·W with H = Gᵀ·q: what of it would change the length is taken out, row by row. Everything between products is
+elementwise and runs as one compiled pass (``fuse.py``).
 
 Shapes: B batch, C classes, M classes of a tile, D embedding dimension, K proxies of one class.
 """
@@ -54,22 +55,23 @@ class Kernels:
     """The elementwise passes of a loss, compiled where it pays. Made once per head and kept.
 
     ``partial``: raw, leaves, context -> partial. ``peaks``: raw, leaves, context, p, partials so far or None -> merged partial and, for
-    each class, the largest ``log_bound`` in the batch. ``gradient``: raw, leaves, context, N, its gradient -> gradients of raw and of
-    leaves. ``at_once``: raw, leaves, context, gradient of N -> partial, ``log_bound`` of each class, gradients of raw and of leaves.
+    each class, the largest ``log_bound`` in the batch. ``gradient``: raw, leaves, context, N, its gradient -> gradients of leaves.
+    ``at_once``: raw, leaves, context, gradient of N -> partial, ``log_bound`` of each class, gradients of leaves. These two write the
+    gradient of raw over it: another array would cost as much as the exponential.
 
-    ``column_dots``: gradients of raw, raw -> Σ over the batch of their products (M·K,).
+    ``tangent``: writes H − (H·w)·a²·w over each row H of the gradient of the proxies w (M·K, D); a is a column (M·K, 1).
 
     ``leaves`` are differentiated: ``scale`` where it is no constant, ``bias``, ``class_bias`` (M,). ``context`` is constant: ``target``
-    (B, 1), ``own`` (B, 1), the column of the own class if it stands in this tile, margin ``values``, ``scale``, and ``inverse``
-    (1, M·K), None where proxies are not divided by their lengths: its gradient is left to ``column_dots``, since reducing over the batch
-    here would compute everything once more.
+    (B, 1), ``own`` (B, 1), the column of the own class if it stands in this tile, ``columns`` (M,), their numbers: counted inside, they
+    would cost as much as the exponential. Margin ``values``, ``scale``, and ``inverse``
+    (1, M·K), None where proxies are not divided by their lengths: its gradient is left to ``tangent``.
     """
 
     partial: Callable[..., Tensor]
     peaks: Callable[..., tuple[Tensor, Tensor]]
-    gradient: Callable[..., tuple[Tensor, dict[str, Tensor]]]
-    at_once: Callable[..., tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]]
-    column_dots: Callable[[Tensor, Tensor], Tensor]
+    gradient: Callable[..., dict[str, Tensor]]
+    at_once: Callable[..., tuple[Tensor, Tensor, dict[str, Tensor]]]
+    tangent: Callable[[Tensor, Tensor, Tensor], None]
 
 
 def kernels(spec: LossSpec) -> Kernels:
@@ -83,7 +85,7 @@ def kernels(spec: LossSpec) -> Kernels:
         if "class_bias" in leaves:
             cos_BM = cos_BM + leaves["class_bias"].to(cos_BM.dtype)
         _, nu_BM = spec.angular(target, cos_BM, **context["values"])
-        own = torch.arange(cos_BM.shape[1], device=raw.device) == context["own"]
+        own = context["columns"] == context["own"]
         scale = leaves["scale"] if "scale" in leaves else context["scale"]
         return excluding(spec, cos_BM, logits(scale, nu_BM, leaves)).masked_fill(own, -torch.inf)
 
@@ -98,39 +100,40 @@ def kernels(spec: LossSpec) -> Kernels:
     def log_bound(z_BM: Tensor, p: Tensor, n: Tensor) -> Tensor:
         return link.log_bound(z_BM, p, n).amax(dim=0) if link.log_bound else z_BM.new_zeros(z_BM.shape[1])
 
-    def gradient(
-        raw: Tensor, leaves: Leaves, context: Mapping[str, Any], n: Tensor, upstream: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        _, by_raw, by_leaf = pulled(raw, leaves, context, n, upstream)
-        return by_raw, by_leaf
+    def watched(raw: Tensor, leaves: Leaves, context: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        inputs = {name: value.detach().requires_grad_() for name, value in {"raw": raw, **leaves}.items()}
+        with torch.enable_grad():
+            z_BM = tile_logits(inputs["raw"], {name: inputs[name] for name in leaves}, context)
+        return z_BM, inputs
+
+    def pulled_back(raw: Tensor, z_BM: Tensor, inputs: dict[str, Tensor], by_z_BM: Tensor) -> dict[str, Tensor]:
+        """Writes the gradient of raw over it; returns those of the leaves."""
+        found = torch.autograd.grad(z_BM, list(inputs.values()), by_z_BM, materialize_grads=True)
+        by_input = dict(zip(inputs, found, strict=True))
+        raw.copy_(by_input.pop("raw"))
+        return by_input
+
+    def gradient(raw: Tensor, leaves: Leaves, context: Mapping[str, Any], n: Tensor, upstream: Tensor) -> dict[str, Tensor]:
+        z_BM, inputs = watched(raw, leaves, context)
+        return pulled_back(raw, z_BM, inputs, link.pull(z_BM.detach(), n, upstream))
 
     def at_once(
         raw: Tensor, leaves: Leaves, context: Mapping[str, Any], upstream: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        z_BM, by_raw, by_leaf = pulled(raw, leaves, context, upstream, upstream)
-        return link.partial(z_BM), log_bound(z_BM, upstream, upstream), by_raw, by_leaf
-
-    def pulled(
-        raw: Tensor, leaves: Leaves, context: Mapping[str, Any], n: Tensor, upstream: Tensor
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        with torch.enable_grad():
-            raw = raw.detach().requires_grad_()
-            inputs = {name: value.detach().requires_grad_() for name, value in leaves.items()}
-            z_BM = tile_logits(raw, inputs, context)
-            by_raw, *by_inputs = torch.autograd.grad(
-                z_BM, [raw, *inputs.values()], link.pull(z_BM.detach(), n, upstream), materialize_grads=True
-            )
-        return z_BM.detach(), by_raw, dict(zip(inputs, by_inputs, strict=True))
+        assert link.both  # only additive links are compared at once
+        z_BM, inputs = watched(raw, leaves, context)
+        partial, by_z_BM = link.both(z_BM.detach(), upstream)
+        return partial, log_bound(z_BM.detach(), upstream, upstream), pulled_back(raw, z_BM, inputs, by_z_BM)
 
-    def column_dots(by_raw: Tensor, raw: Tensor) -> Tensor:
-        return (by_raw * raw.to(by_raw.dtype)).sum(dim=0)
+    def tangent(by_proxies: Tensor, proxies: Tensor, inverse: Tensor) -> None:
+        by_proxies.sub_((by_proxies * proxies).sum(dim=1, keepdim=True) * inverse**2 * proxies)
 
-    return Kernels(fused(partial), fused(peaks), fused(gradient), fused(at_once), fused(column_dots))
+    return Kernels(fused(partial), fused(peaks), fused(gradient), fused(at_once), fused(tangent))
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A batch before any tile: the loss and its kernels, labels, own similarity (B, 1) and own logit p (B,), margin values.
+    """A batch before any tile: the loss and its kernels, labels, own proxies (B, K, D), similarity (B, 1) and logit p (B,), margin values.
 
     ``inverse``: 1/‖w‖ of every proxy (1, C·K), None where proxies are not divided by their lengths. ``floor``: logarithm of the gradient
     of a logit below which a class is left out of the backward products, −inf for none.
@@ -139,6 +142,7 @@ class Problem:
     spec: LossSpec
     kernels: Kernels
     labels: Tensor
+    own: Tensor
     target: Tensor
     p: Tensor
     values: Mapping[str, Any]
@@ -185,6 +189,7 @@ class Tile:
         self.context = {
             "target": problem.target,
             "own": own.unsqueeze(1),
+            "columns": torch.arange(len(self.proxies) // problem.spec.similarity.per_class, device=own.device),
             "values": problem.values,
             "scale": problem.operands.scale.detach(),
             "inverse": self.inverse,
@@ -217,32 +222,32 @@ class Tile:
 
     @torch.no_grad()
     def add_gradients(self, raw: Tensor, n: Tensor, upstream: Tensor, gradients: Operands) -> None:
-        """Adds the gradients under ``upstream``, the gradient of N = ``n``, to ``gradients``."""
-        by_raw, by_leaf = self.problem.kernels.gradient(raw, self.leaves(), self.context, n, upstream)
-        self._add(by_raw, raw, by_leaf, gradients)
+        """Adds the gradients under ``upstream``, the gradient of N = ``n``, to ``gradients``; ``raw`` is used up."""
+        by_leaf = self.problem.kernels.gradient(raw, self.leaves(), self.context, n, upstream)
+        self._add(raw, by_leaf, gradients)
 
     @torch.no_grad()
     def partial_and_gradients(self, raw: Tensor, upstream: Tensor, gradients: Operands) -> Tensor:
-        """The partial of an additive link, and its gradients added to ``gradients``."""
-        partial, log_bounds, by_raw, by_leaf = self.problem.kernels.at_once(raw, self.leaves(), self.context, upstream)
+        """The partial of an additive link, and its gradients added to ``gradients``; ``raw`` is used up."""
+        partial, log_bounds, by_leaf = self.problem.kernels.at_once(raw, self.leaves(), self.context, upstream)
         if self.problem.floor == -torch.inf:
-            self._add(by_raw, raw, by_leaf, gradients)
+            self._add(raw, by_leaf, gradients)
         else:
             kept = (log_bounds >= self.problem.floor).nonzero().squeeze(1)
-            self._add_some(filled(kept, len(log_bounds), self.problem.step), by_raw, raw, by_leaf, gradients)
+            self._add_some(filled(kept, len(log_bounds), self.problem.step), raw, by_leaf, gradients)
         return partial
 
-    def _add(self, by_raw: Tensor, raw: Tensor, by_leaf: Leaves, gradients: Operands) -> None:
+    def _add(self, by_raw: Tensor, by_leaf: Leaves, gradients: Operands) -> None:
         self._add_scalars(by_leaf, gradients)
-        self._add_products(by_raw, raw, self.proxies, self.rows, self.inverse, gradients)
+        self._add_products(by_raw, self.proxies, self.rows, self.inverse, gradients)
 
-    def _add_some(self, kept: Tensor, by_raw: Tensor, raw: Tensor, by_leaf: Leaves, gradients: Operands) -> None:
+    def _add_some(self, kept: Tensor, by_raw: Tensor, by_leaf: Leaves, gradients: Operands) -> None:
         """As :meth:`_add`, but only the ``kept`` columns of the tile enter the products."""
         self._add_scalars(by_leaf, gradients)
         columns = rows_of(kept, self.problem.spec.similarity.per_class)
         rows = torch.arange(len(self.problem.operands.proxies), device=kept.device)[self.rows][columns]
         inverse = None if self.inverse is None else self.inverse[:, columns]
-        self._add_products(by_raw[:, columns], raw[:, columns], self.proxies[columns], rows, inverse, gradients)
+        self._add_products(by_raw[:, columns], self.proxies[columns], rows, inverse, gradients)
 
     def _add_scalars(self, by_leaf: Leaves, gradients: Operands) -> None:
         if "scale" in by_leaf:
@@ -253,19 +258,17 @@ class Tile:
             gradients.class_bias[self.classes] = by_leaf["class_bias"]
 
     def _add_products(
-        self, by_raw: Tensor, raw: Tensor, proxies: Tensor, rows: slice | Tensor, inverse: Tensor | None, gradients: Operands
+        self, by_raw: Tensor, proxies: Tensor, rows: slice | Tensor, inverse: Tensor | None, gradients: Operands
     ) -> None:
-        """∂/∂q += G·W, and ∂/∂W = Gᵀ·q − (Σ_B G·raw)·a²·W in its rows, written where it belongs: passes over W are what a tile costs."""
+        """∂/∂q += G·W, and ∂/∂W in its rows, written where it belongs: passes over W are what a tile costs."""
         rounded = self.problem.rounded
         factor = rounded(by_raw)
         gradients.query.add_(factor @ rounded(proxies))
         in_place = isinstance(rows, slice) and gradients.proxies.dtype == proxies.dtype
         by_proxies = gradients.proxies[rows] if in_place else torch.empty_like(proxies)
+        write_product(by_proxies, factor.T, self.query)
         if inverse is not None:
-            torch.mul(proxies, -(self.problem.kernels.column_dots(by_raw, raw) * inverse**2).T, out=by_proxies)
-        else:
-            by_proxies.zero_()
-        add_product(by_proxies, factor.T, self.query)
+            self.problem.kernels.tangent(by_proxies, proxies, inverse.T)
         if not in_place:
             gradients.proxies[rows] = by_proxies.to(gradients.proxies.dtype)
 
@@ -285,12 +288,12 @@ def inverse_lengths(proxies: Tensor, rows: int) -> Tensor:
     return torch.cat([sphere.inverse_norms(promote(part)) for part in proxies.split(rows)]).T
 
 
-def add_product(total: Tensor, first: Tensor, second: Tensor) -> None:
-    """total += first·second; a product in lower precision is added in that of ``total``."""
-    if first.dtype == total.dtype:
-        total.addmm_(first, second)
+def write_product(place: Tensor, first: Tensor, second: Tensor) -> None:
+    """place = first·second; a product in lower precision is rounded to that of its factors."""
+    if first.dtype == place.dtype:
+        torch.mm(first, second, out=place)
     else:
-        total.add_(first @ second)
+        place.copy_(first @ second)
 
 
 def rows_of(classes: slice | Tensor, per_class: int) -> slice | Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from orthodrome import sphere
 from orthodrome.types import InputError, Link, Values
 
 
@@ -126,11 +127,19 @@ def binary(hyper: Values) -> Link:
         positive, negative = class_weights(lam, num_classes)
         return positive * softplus(-clamped(p)) + negative * n
 
+    def both(logits: Tensor, upstream: Tensor) -> tuple[Tensor, Tensor]:
+        z = clamped(logits)
+        small = torch.exp(-z.abs())  # the one exponential of value, z⁺ + log(1 + e^−|z|), and slope
+        values = z.clamp_min(0) + sphere.log_of_one_and(small)
+        slopes = torch.where(z >= 0, torch.ones_like(z), small) / (1 + small)
+        if bound is not None:
+            slopes = slopes * ((logits >= -bound) & (logits <= bound))
+        return values.sum(dim=1), upstream.unsqueeze(1) * slopes
+
     def pull(logits: Tensor, n: Tensor, upstream: Tensor) -> Tensor:
-        inside = torch.ones_like(logits) if bound is None else ((logits >= -bound) & (logits <= bound)).to(logits.dtype)
-        return upstream.unsqueeze(1) * torch.sigmoid(clamped(logits)) * inside
+        return both(logits, upstream)[1]
 
     def log_bound(logits: Tensor, p: Tensor, n: Tensor) -> Tensor:
         return functional.logsigmoid(logits)
 
-    return Link(partial, torch.add, join, pull, log_bound, additive=True)
+    return Link(partial, torch.add, join, pull, log_bound, both)
