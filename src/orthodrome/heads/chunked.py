@@ -28,7 +28,7 @@ from orthodrome.types import InputError, LossSpec, Values
 TILE_ELEMENTS = 2**21
 """Products of a tile where no ``chunk_size`` is given: 8 MB of float32."""
 
-HELD_BYTES = 84 * 2**20
+HELD_BYTES = 92 * 2**20
 """Products held from the way there to the way back, so that they need not be computed again."""
 
 
