@@ -8,6 +8,7 @@ is called. Arrays are made from the notes afterwards, of plain numbers only.
 from __future__ import annotations
 
 import pickle
+import pickletools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,6 +31,8 @@ def load_plain(path: str | Path) -> Any:
     """
     try:
         with Path(path).open("rb") as file:
+            _check_memo(file)
+            file.seek(0)
             return _plain(_PlainUnpickler(file, encoding="bytes").load())
     except InputError as error:
         raise InputError(f"{printable(path)}: {error}") from None
@@ -37,6 +40,13 @@ def load_plain(path: str | Path) -> Any:
         raise InputError(f"{printable(path)}: cannot be read: {error.strerror or error}") from None
     except Exception as error:  # a damaged pickle meets any error: EOFError, IndexError, UnpicklingError, ValueError, …
         raise InputError(f"{printable(path)}: damaged, or not a pickle: {type(error).__name__}: {error}") from None
+
+
+def _check_memo(file: BinaryIO) -> None:
+    """Refuses numbers of remembered values that no pickler gives: an array of that length would be made for them, whatever the file's."""
+    for count, (opcode, number, _) in enumerate(pickletools.genops(file)):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and number > count:
+            raise InputError(f"refused: the pickle asks for memory for {number:,} values after {count:,} instructions")
 
 
 class _PlainUnpickler(pickle.Unpickler):

@@ -63,8 +63,9 @@ def overlap_by_embedding(
     near = 0 if threshold is None else int((scores >= np.float32(threshold)).sum())
     shown = order[: max(near, listed)].tolist()
     pairs = [{"train": names[0][rows[i]], "test": names[1][i], "score": float(scores[i])} for i in shown]
-    sizes = f"{len(names[1]):,} test and {len(names[0]):,} training people"
-    found = "" if threshold is None else f"{near} test people score at or above {threshold:.4f} with a training one; "
+    tested = "people" if people is None or all(people) else "images or people"
+    sizes = f"{len(names[1]):,} test {tested} and {len(names[0]):,} training people"
+    found = "" if threshold is None else f"{near} test {tested} score at or above {threshold:.4f} with a training one; "
     text = f"{sizes}: {found}nearest are {pairs[0]['test']} and {pairs[0]['train']}, {pairs[0]['score']:.4f}"
     return {"method": "by nearest embeddings (means of unit embeddings)", "pairs": pairs, "text": text}
 
