@@ -245,5 +245,5 @@ def test_a_number_for_bytes_asks_for_no_memory(tmp_path: Path) -> None:
 def test_a_number_for_the_memo_asks_for_no_memory(tmp_path: Path, put: bytes) -> None:
     """``LONG_BINPUT 2**27`` would be a gigabyte of pointers from a file of 18 bytes."""
     (tmp_path / "a.bin").write_bytes(b"\x80\x02]" + put + b"]\x86.")
-    with pytest.raises(InputError, match="asks for memory for [0-9,]+ values after 2 instructions"):
+    with pytest.raises(InputError, match=r"asks for memory for [0-9,]+ values after 2 instructions"):
         read_verification_set(tmp_path / "a.bin")

@@ -68,8 +68,11 @@ def test_panels_are_loaded_by_all_threads(torch_threads: int, monkeypatch: pytes
     asked: list[int] = []
     monkeypatch.setattr(tiles, "load", lambda *given, load=tiles.load: asked.append(given[-1]) or load(*given))
     vectors = np.random.default_rng(0).normal(size=(40, 8))
-    compare_all(vectors, np.arange(40) // 4, fars=(0.1,), resamples=0)
+    people = np.arange(40) // 4
+    compare_all(vectors, people, vectors, people, fars=(0.1,), resamples=0)
     assert asked == [torch_threads] * 2
+    compare_all(vectors, people, fars=(0.1,), resamples=0)
+    assert asked == [torch_threads] * 3, "within one set, a panel of probes is one of the gallery, too"
 
 
 def test_an_error_in_one_thread_ends_all(torch_threads: int) -> None:

@@ -45,7 +45,7 @@ def load_plain(path: str | Path) -> Any:
 def _check_memo(file: BinaryIO) -> None:
     """Refuses numbers of remembered values that no pickler gives: an array of that length would be made for them, whatever the file's."""
     for count, (opcode, number, _) in enumerate(pickletools.genops(file)):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and number > count:
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(number or 0) > count:
             raise InputError(f"refused: the pickle asks for memory for {number:,} values after {count:,} instructions")
 
 

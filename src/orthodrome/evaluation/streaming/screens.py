@@ -14,7 +14,7 @@ that keeps the order of numbers and costs nothing. What a coarser screen than fl
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -43,6 +43,10 @@ class Panel:
 
     def __len__(self) -> int:
         return len(self.units)
+
+    def part(self, rows: slice) -> Panel:
+        """Some of the rows; nothing is copied."""
+        return replace(self, units=self.units[rows], factors=self.factors[rows])
 
 
 @dataclass(frozen=True)

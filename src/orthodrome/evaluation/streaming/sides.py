@@ -95,7 +95,7 @@ def count(problem: Comparison) -> Counts:
     probes, gallery = problem.probes, problem.gallery
     total = len(probes) * (len(probes) - 1) // 2 if problem.within else len(probes) * len(gallery)
     excluded = _equal(probes.groups, gallery.groups, problem.within)
-    both = _equal(*_joint_codes(probes, gallery), problem.within)
+    both = _equal(*_joint_codes(probes, gallery), problem.within) if excluded else 0
     genuine = _equal(probes.labels, gallery.labels, problem.within) - both
     return Counts(genuine, total - excluded - genuine, excluded)
 
@@ -104,7 +104,8 @@ class Lookup:
     """The positions of every code among ``codes`` (N,), for finding equal ones quickly."""
 
     def __init__(self, codes: np.ndarray) -> None:
-        self.order = np.argsort(codes, kind="stable")
+        known = np.flatnonzero(codes >= 0)
+        self.order = known[np.argsort(codes[known], kind="stable")]
         self.sorted = codes[self.order]
 
     def matches(self, codes: np.ndarray) -> Positions:

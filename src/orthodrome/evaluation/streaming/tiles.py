@@ -120,8 +120,8 @@ class Tile:
     same_group: Positions
 
     def forbid(self, positions: Tensor) -> None:
-        """Leave out the comparisons at ``positions``, bool (r, c)."""
-        self.scores.masked_fill_(positions, self.rounding.screen.nothing)
+        """Leave out the comparisons at ``positions``, bool (r, up to c): of the first columns."""
+        self.scores[:, : positions.shape[1]].masked_fill_(positions, self.rounding.screen.nothing)
 
     def allowed(self, screened: Tensor) -> Tensor:
         """Which of ``screened`` scores are of comparisons that are not left out."""
@@ -130,7 +130,10 @@ class Tile:
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """A tile before it is scored: ``rows`` of the probes, ``inside`` a panel of them, and ``columns`` of the gallery, a panel."""
+    """A tile before it is scored: ``rows`` of the probes, ``inside`` a panel of them, and ``columns`` of the gallery, a panel.
+
+    ``labels`` and ``groups`` know a panel that begins ``before`` these columns.
+    """
 
     problem: Comparison
     screen: Screen
@@ -141,6 +144,7 @@ class Cut:
     columns: slice
     labels: Lookup
     groups: Lookup
+    before: int = 0
 
     def scored(self, room: Tensor) -> Tile:
         """The tile, its scores in `room_for` the screen. Within one set what is not i < j is left out."""
@@ -150,11 +154,11 @@ class Cut:
         shift = self.rows.start - self.columns.start
         lower = self.problem.within and self.columns.start < self.rows.stop
         if lower:
-            same_label, same_group = _upper(same_label, shift), _upper(same_group, shift)
+            same_label, same_group = _upper(same_label, shift, self.before), _upper(same_group, shift, self.before)
         off, units = rounding(self.screen, self.probes, self.gallery), self.probes.units[self.inside]
         tile = Tile(scores, off, self.rows, self.columns, units, self.gallery.units, same_label, same_group)
         if lower:
-            tile.forbid(_lower(scores.shape, shift))
+            tile.forbid(_lower(len(scores), min(len(scores) + shift, scores.shape[1]), shift))
         return tile
 
 
@@ -175,20 +179,27 @@ def cuts_of(problem: Comparison, screen: Screen, units: Sequence[Unit], threads:
     for above, run in groupby(units, key=lambda unit: unit[0]):
         probes = load(problem.probes, above, screen, threads)
         for _, beside in run:
-            gallery = load(problem.gallery, beside, screen, threads)
+            if problem.within and above.start <= beside.start and beside.stop <= above.stop:
+                gallery = probes.part(slice(beside.start - above.start, beside.stop - above.start))
+            else:
+                gallery = load(problem.gallery, beside, screen, threads)
             labels, groups = Lookup(problem.gallery.labels[beside]), Lookup(problem.gallery.groups[beside])
             for rows in _slices(above.stop, TILE_ROWS, above.start):
                 if not problem.within or beside.stop - 1 > rows.start:
                     inside = slice(rows.start - above.start, rows.stop - above.start)
-                    yield Cut(problem, screen, probes, gallery, inside, rows, beside, labels, groups)
+                    # within one set, whole columns before the rows hold nothing
+                    before = max(rows.start - beside.start, 0) if problem.within else 0
+                    columns, ahead = slice(beside.start + before, beside.stop), gallery.part(slice(before, None))
+                    yield Cut(problem, screen, probes, ahead, inside, rows, columns, labels, groups, before)
 
 
-def _lower(shape: torch.Size, shift: int) -> Tensor:
+def _lower(rows: int, columns: int, shift: int) -> Tensor:
     """Where row + ``shift`` ≥ column."""
-    return torch.arange(shape[0]).unsqueeze(1) + shift >= torch.arange(shape[1])
+    return torch.arange(rows).unsqueeze(1) + shift >= torch.arange(columns)
 
 
-def _upper(positions: Positions, shift: int) -> Positions:
-    rows, columns = positions
+def _upper(positions: Positions, shift: int, before: int) -> Positions:
+    """Those above the diagonal, with columns counted from the first that is not left out."""
+    rows, columns = positions[0], positions[1] - before
     kept = rows + shift < columns
     return rows[kept], columns[kept]
