@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orthodrome.evaluation import PROTOCOLS
+from orthodrome.evaluation import PROTOCOLS, wilson
 from orthodrome.evaluation.outcome import Result
 from orthodrome.evaluation.protocols.blufr import draw_trials, read_blufr
 from orthodrome.evaluation.protocols.megaface import refined
@@ -336,7 +336,11 @@ def test_galleries_are_searched_apart_and_never_merged(ijbc: Path) -> None:
         for name, v in report.metrics["variants"].items()
     }
     assert counts == {"G1": (2, 2, 1), "G2": (1, 1, 2)}
-    assert report.metrics["mean_over_galleries"][0] == {"name": "rank 1", "mean": 1.0, "galleries": [1.0, 1.0]}
+    mean = report.metrics["mean_over_galleries"][0]
+    assert (mean["name"], mean["mean"], mean["galleries"]) == ("rank 1", 1.0, [1.0, 1.0])
+    below = [1 - wilson(count, count).low for count in (2, 1)]
+    assert mean["interval"]["low"] == pytest.approx(1 - np.hypot(*below) / 2)
+    assert mean["interval"]["high"] == 1.0
 
 
 @pytest.mark.parametrize(

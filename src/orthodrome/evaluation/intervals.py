@@ -5,7 +5,7 @@ dependent pairs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -38,6 +38,21 @@ def wilson(k: float, n: int, level: float = 0.95) -> Interval:
     low = 0.0 if k == 0 else max(0.0, centre - half)
     high = 1.0 if k == n else min(1.0, centre + half)
     return Interval(low, high, level, "Wilson")
+
+
+def of_mean(rates: Sequence[float], intervals: Sequence[Interval]) -> Interval:
+    """That of the mean of independent ``rates``, from theirs: the mean ∓ √(Σ d²)/n, d the distances of the rates to their ends (MOVER).
+
+    G. Y. Zou and A. Donner, "Construction of confidence limits about effect measures: a general approach", Statistics in Medicine 27
+    (2008). Raises InputError where there are none, or levels differ.
+    """
+    levels = {interval.level for interval in intervals}
+    if len(rates) != len(intervals) or len(levels) != 1:
+        raise InputError(f"a mean needs one interval of one level for each rate; got {len(rates)} rates, levels {sorted(levels)}")
+    ends = [(rate - interval.low, interval.high - rate) for rate, interval in zip(rates, intervals, strict=True)]
+    below, above = (math.hypot(*distances) / len(rates) for distances in zip(*ends, strict=True))
+    mean, methods = sum(rates) / len(rates), " and ".join(dict.fromkeys(interval.method for interval in intervals))
+    return Interval(mean - below, mean + above, levels.pop(), f"mean of independent rates, each {methods}")
 
 
 def pair_weights(draws: np.ndarray, identities: np.ndarray) -> np.ndarray:

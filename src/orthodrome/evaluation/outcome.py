@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from orthodrome.evaluation.wording import false_accept_rate, percent
+from orthodrome.evaluation.wording import false_accept_rate, percent, span
 from orthodrome.types import Report
 
 
@@ -96,7 +96,8 @@ def _trials(rows: list[Mapping[str, Any]]) -> Iterator[str]:
 
 def _galleries(rows: list[Mapping[str, Any]]) -> Iterator[str]:
     for row in rows:
-        yield _line(row["name"], percent(row["mean"]), f"mean of {' and '.join(percent(rate) for rate in row['galleries'])}")
+        each = " and ".join(percent(rate) for rate in row["galleries"])
+        yield _line(row["name"], f"{percent(row['mean'])} ({span(row['interval'])})", f"mean of {each}")
 
 
 def _fairness(found: Mapping[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from orthodrome.evaluation.identification import CONVENTIONS, FPIRS, identification, possible_fpirs
+from orthodrome.evaluation.intervals import of_mean
 from orthodrome.evaluation.listed import find_images, match_rows
 from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.protocols.ijb_lists import Faces, Identification, Verification
@@ -17,7 +18,7 @@ from orthodrome.evaluation.resolution import possible_fars
 from orthodrome.evaluation.roc import roc_summary
 from orthodrome.evaluation.scores import scores_of_rows, unit_vectors, usable
 from orthodrome.evaluation.templates import WEIGHTINGS, pool
-from orthodrome.types import EmbeddingSet, PathLike, Report
+from orthodrome.types import EmbeddingSet, Interval, PathLike, Report
 
 FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 RANKS = (1, 5, 10)
@@ -93,12 +94,15 @@ _WEIGHTING_WORDS = {
 
 
 def _mean(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The mean over galleries of each rate that all of them have."""
+    """The mean over galleries of each rate that all of them have, with its interval: they share no person."""
     rows = []
     for key, by, value, label in (("cmc", "rank", "rate", "rank {}"), ("open_set", "fpir", "tpir", "TPIR@FPIR={:g}")):
         for row in parts[0][key]:
-            found = [next((other[value] for other in part[key] if other[by] == row[by]), None) for part in parts]
-            known = [rate for rate in found if rate is not None]
+            found = [next((other for other in part[key] if other[by] == row[by]), None) for part in parts]
+            known = [other for other in found if other is not None]
             if len(known) == len(parts):
-                rows.append({"name": label.format(row[by]), "mean": sum(known) / len(known), "galleries": known})
+                rates = [other[value] for other in known]
+                interval = of_mean(rates, [Interval(**(other.get("by_identity") or other["interval"])) for other in known])
+                mean = {"mean": sum(rates) / len(rates), "interval": asdict(interval), "galleries": rates}
+                rows.append({"name": label.format(row[by]), **mean})
     return rows

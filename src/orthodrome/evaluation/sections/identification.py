@@ -85,8 +85,8 @@ def trials(report: Report) -> Section | None:
 def galleries(report: Report) -> Section | None:
     """Figures against several galleries, each alone, and their means."""
     rows: Rows = report.metrics.get("mean_over_galleries") or ()
-    header = ("figure", "mean", "each gallery")
-    body = [(row["name"], percent(row["mean"]), ", ".join(map(percent, row["galleries"]))) for row in rows]
+    header = ("figure", "mean", "95 % interval", "each gallery")
+    body = [(row["name"], percent(row["mean"]), span(row["interval"]), ", ".join(map(percent, row["galleries"]))) for row in rows]
     return Section("Mean over galleries", [page.table(header, body)]) if rows else None
 
 

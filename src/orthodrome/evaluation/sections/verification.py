@@ -43,7 +43,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
     for row in metrics.get("trials", ()):
         boxes.append((f"{row['name']}, μ − σ", row["mean"] - row["deviation"], None, f"over {row['trials']} trials"))
     for row in metrics.get("mean_over_galleries", ()):
-        boxes.append((row["name"], row["mean"], None, "mean of galleries"))
+        boxes.append((row["name"], row["mean"], row["interval"], "mean of galleries"))
     for row in metrics.get("open_set", ()):
         boxes.append((f"TPIR@FPIR = {false_accept_rate(row['fpir'])}", row["tpir"], row.get("interval"), ""))
     methods = sorted({method_of(interval) for _, _, interval, _ in boxes if interval})
