@@ -25,7 +25,7 @@ TIMED = 2**26
 SCORED_AGAIN = 6e-7
 """Seconds that one canonical score costs, roughly."""
 
-_ROWS, _COLUMNS = 256, 1024
+_ROWS, _COLUMNS = 128, 1024
 _CHECKED_ROWS = 64  # canonical scores take a while
 
 
@@ -62,7 +62,7 @@ def _cost(screen: Screen, rows: np.ndarray, columns: np.ndarray, near: Callable[
     """Seconds a comparison: its product, and its share of those that are scored again."""
     panels = screen.panel(rows), screen.panel(columns)
     room = torch.empty(len(rows) * len(columns), dtype=screen.dtype)
-    seconds = min(_seconds(lambda: screen.products(*panels, slice(0, len(rows)), room)) for _ in range(3))
+    seconds = min(_seconds(lambda: screen.products(*panels, slice(0, len(rows)), room)) for _ in range(2))
     return seconds / len(room) + SCORED_AGAIN * near(bound(*panels))
 
 

@@ -8,8 +8,9 @@ columns. A pass then verifies that each threshold lay in its band; where one did
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -37,8 +38,13 @@ class Pilot:
 
     scores: np.ndarray
     descending: np.ndarray
-    genuine: np.ndarray
     error: float
+    draw_genuine: Callable[[], np.ndarray]
+
+    @cached_property
+    def genuine(self) -> np.ndarray:
+        """Canonical scores of some genuine comparisons, made where they are asked for."""
+        return self.draw_genuine()
 
     def level(self, share: float) -> float:
         """The score that this share of impostors reaches."""
@@ -82,9 +88,9 @@ class Pilot:
 
     def band_of_equal_errors(self, deviations: float) -> Band:
         """Where the share of impostors at or above meets the share of genuines below."""
-        if not len(self.genuine) or not len(self.descending):
-            return Band(-math.inf, math.inf)
         levels = np.sort(self.genuine)
+        if not len(levels) or not len(self.descending):
+            return Band(-math.inf, math.inf)
         accepted = np.searchsorted(-self.descending, -levels, side="right") / len(self.descending)
         rejected = np.arange(len(levels)) / len(levels)
         share = float(accepted[np.argmin(np.abs(accepted - rejected))])
@@ -109,7 +115,7 @@ def pilot(problem: Comparison, comparisons: int) -> Pilot:
     for positions in others:
         scores[positions] = -np.inf
     impostors = np.sort(scores[scores > -np.inf])[::-1]
-    return Pilot(scores, impostors, _genuine(problem, generator), bound(*panels))
+    return Pilot(scores, impostors, bound(*panels), partial(_genuine, problem, generator))
 
 
 def _genuine(problem: Comparison, generator: np.random.Generator) -> np.ndarray:
