@@ -107,19 +107,12 @@ def check(dimension: int) -> None:
         ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--probes", type=int, default=8_192)
-    parser.add_argument("--gallery", type=int, default=131_072)
-    parser.add_argument("--dimension", type=int, default=512)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peer-memory", type=float, default=4.0, help="GiB")
-    given = parser.parse_args()
-    check(given.dimension)
-    gallery, others = people(given.gallery, given.dimension, 0)
-    probes, labels = people(given.probes, given.dimension, 0)
+def against_products(searched: int, in_gallery: int, dimension: int, rounds: int) -> None:
+    """Beside the bare products."""
+    gallery, others = people(in_gallery, dimension, 0)
+    probes, labels = people(searched, dimension, 0)
     probes += 0.5 * np.random.default_rng(1).standard_normal(probes.shape, dtype=np.float32)
-    comparisons = given.probes * given.gallery
+    comparisons = searched * in_gallery
 
     def counting(screen: str, roc: bool) -> Callable[[], object]:
         return lambda: compare_all(probes, labels, gallery, others, FARS, screen=screen, roc=roc, resamples=0)
@@ -132,34 +125,53 @@ def main() -> None:
         ways[f"{fastest}, FARs ≤ 1e-4"] = (SCREENS.get(fastest), fastest, False)
     for name, (screen, screen_name, roc) in ways.items():
         bare, count = product(screen, probes, gallery), counting(screen_name, roc)
-        pairs = [(seconds(bare), seconds(count)) for _ in range(given.rounds)]
+        pairs = [(seconds(bare), seconds(count)) for _ in range(rounds)]
         ratios = sorted(a / b for a, b in pairs)
         row = {
-            "what": name, "dimension": str(given.dimension), "comparisons": str(comparisons), "rounds": str(given.rounds),
+            "what": name, "dimension": str(dimension), "comparisons": str(comparisons), "rounds": str(rounds),
             "share_of_product": f"{median(ratios):.3f}", "share_min": f"{ratios[0]:.3f}", "share_max": f"{ratios[-1]:.3f}",
             "million_per_second": f"{comparisons / median(b for _, b in pairs) / 1e6:.1f}",
             "product_million_per_second": f"{comparisons / median(a for a, _ in pairs) / 1e6:.1f}", "mib": f"{grown:.0f}",
         }  # fmt: skip
         print(row, flush=True)
         append_row("compare_all", row)
-    size = int((2 * given.peer_memory * 2**30 / PEER_BYTES) ** 0.5)
-    vectors, names = people(size, given.dimension, 3)
+
+
+def against_peer(gibibytes: float, dimension: int, rounds: int) -> None:
+    """Beside the usual way, on the largest set it can hold."""
+    size = int((2 * gibibytes * 2**30 / PEER_BYTES) ** 0.5)
+    vectors, names = people(size, dimension, 3)
     pairs = [
         (
             seconds(lambda: peer(vectors, names)),
             seconds(lambda: compare_all(vectors, names, fars=(1e-6, 1e-4), resamples=0)),
         )
-        for _ in range(given.rounds)
+        for _ in range(rounds)
     ]
     ratios = sorted(a / b for a, b in pairs)
     row = {
-        "what": "numpy and sklearn.metrics.roc_curve", "dimension": str(given.dimension), "comparisons": str(size * (size - 1) // 2),
-        "rounds": str(given.rounds), "share_of_product": "", "share_min": "", "share_max": "",
+        "what": "numpy and sklearn.metrics.roc_curve", "dimension": str(dimension), "comparisons": str(size * (size - 1) // 2),
+        "rounds": str(rounds), "share_of_product": "", "share_min": "", "share_max": "",
         "million_per_second": f"{size * (size - 1) / 2 / median(a for a, _ in pairs) / 1e6:.2f}",
-        "product_million_per_second": "", "mib": f"{given.peer_memory * 1024:.0f}",
+        "product_million_per_second": "", "mib": f"{gibibytes * 1024:.0f}",
     }  # fmt: skip
     print(row, f"compare_all on the same set: {median(ratios):.0f} × as fast ({ratios[0]:.0f}–{ratios[-1]:.0f})", flush=True)
     append_row("compare_all", row)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--probes", type=int, default=8_192)
+    parser.add_argument("--gallery", type=int, default=131_072)
+    parser.add_argument("--dimension", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peer-memory", type=float, default=4.0, help="GiB")
+    parser.add_argument("--peer-only", action="store_true", help="leave out what is measured beside the bare products")
+    given = parser.parse_args()
+    check(given.dimension)
+    if not given.peer_only:
+        against_products(given.probes, given.gallery, given.dimension, given.rounds)
+    against_peer(given.peer_memory, given.dimension, given.rounds)
 
 
 if __name__ == "__main__":
