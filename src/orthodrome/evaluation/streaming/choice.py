@@ -25,8 +25,8 @@ TIMED = 2**26
 SCORED_AGAIN = 6e-7
 """Seconds that one canonical score costs, roughly."""
 
-_ROWS, _COLUMNS = 128, 1024
-_CHECKED_ROWS = 64  # canonical scores take a while
+_ROWS, _COLUMNS = 128, 512
+_CHECKED = 64  # rows, with four times as many columns: canonical scores take a while
 
 
 def choose_screen(name: str, problem: Comparison, near: Callable[[float], float]) -> Screen:
@@ -41,7 +41,7 @@ def choose_screen(name: str, problem: Comparison, near: Callable[[float], float]
     usable = [screen for screen in candidates if screen.works(problem.dimension)]
     if len(usable) > 1:
         usable = sorted(usable, key=lambda screen: _cost(screen, rows, columns, near))
-    chosen = next((screen for screen in usable if holds(screen, rows[:_CHECKED_ROWS], columns)), None)
+    chosen = next((screen for screen in usable if holds(screen, rows[:_CHECKED], columns[: 4 * _CHECKED])), None)
     if chosen is None:
         raise InputError(
             f"{' and '.join(screen.name for screen in candidates)} products on this machine are rounded to less than they should be, or "
