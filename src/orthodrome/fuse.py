@@ -1,8 +1,8 @@
 """Elementwise work on a tile, compiled to one pass over memory: ``fused(f)`` computes what ``f`` does.
 
-Plain torch reads and writes the tile once per operation, which costs more than the matrix products around it. torch.compile needs a
+Plain torch reads and writes the tile once per operation, which costs more than the matrix products around it. torch's compiler needs a
 C++ compiler on a CPU (or triton on a GPU); without one, ``f`` runs as it is, and a warning says so once. The graph is traced here and
-handed to torch's compiler itself: calls through torch.compile cost a tenth of a millisecond more, each, to find the program.
+handed to that compiler itself: calls through torch.compile cost a tenth of a millisecond more, each, to find the program.
 """
 
 from __future__ import annotations
