@@ -24,6 +24,16 @@ SMALLEST = 2**16
 LARGEST_VARIETY = 16
 """Different shapes compiled for one function; what comes after runs as it is."""
 
+OPTIONS = {
+    "realize_reads_threshold": 1000,
+    "realize_cpu_opcount_threshold": 1000,
+    "realize_cpu_acc_reads_threshold": 1000,
+    "cpp.enable_floating_point_contract_flag": "fast",
+}
+"""For torch's compiler, as far as its version knows them: what two loops need is computed in each (kept by the first it would be another
+tile in memory), and a product and a sum may be one instruction.
+"""
+
 _unavailable: list[str] = []
 _compiling = threading.Lock()
 
@@ -81,6 +91,14 @@ def _description(leaf: Any) -> Any:
     return (leaf.shape, leaf.stride(), leaf.dtype, leaf.device) if isinstance(leaf, Tensor) else leaf
 
 
+def _options() -> dict[str, Any]:
+    """`OPTIONS`, those that this version of torch knows."""
+    from torch._inductor import config
+
+    places = {name: config.cpp if name.startswith("cpp.") else config for name in OPTIONS}
+    return {name: value for name, value in OPTIONS.items() if hasattr(places[name], name.removeprefix("cpp."))}
+
+
 def _compile(function: Function, arguments: Any) -> Function:
     """A function of the tensors among ``arguments``; ``function`` itself where this machine cannot compile."""
     leaves: list[Any] = []
@@ -104,7 +122,7 @@ def _compile(function: Function, arguments: Any) -> Function:
 
         with torch.no_grad():
             graph = make_fx(of_tensors, tracing_mode="fake", _allow_non_fake_inputs=True)(*tensors)  # runs nothing: it may write
-            program: Function = compile_graph(graph, tensors)
+            program: Function = compile_graph(graph, tensors, options=_options())
     except Exception as error:  # whatever a missing or broken compiler raises
         reason = reason_of(error)
         _unavailable.append(reason)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from orthodrome.heads.engine import Classes, Compare, Known, Terms, Upstream, own_proxies, own_similarity
+from orthodrome.heads.engine import Classes, Compare, Known, Terms, Upstream, own_proxies
 from orthodrome.heads.tiles import Operands, Problem, inverse_lengths, kernels
 from orthodrome.losses.angular import plain
 from orthodrome.losses.links import SOFTMAX
@@ -102,13 +102,15 @@ def common_factor(upstream: Tensor, expected: Tensor | None) -> Tensor | None:
 
 
 class Tiles(torch.autograd.Function):
-    """(own proxies (B, K, D), N) of a batch, with the gradient of both in one array the size of the proxies.
+    """(own similarity (B, 1), N, own proxies (B, K, D)) of a batch, with the gradient of all in one array the size of the proxies.
+
+    Own proxies are empty but where regularisers ask for them.
 
     ``expected``: the gradient of N to be, as far as it can be told; None where no gradient will be asked for.
     """
 
     @staticmethod
-    def forward(ctx: Any, problem: Problem, expected: Upstream | None, *inputs: Any) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, problem: Problem, expected: Upstream | None, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
         wanted = expected is not None and any(ctx.needs_input_grad)
         if expected and wanted and problem.spec.link.additive and problem.spec.uniform:
             ctx.found = at_once(problem, expected)
@@ -118,11 +120,12 @@ class Tiles(torch.autograd.Function):
             ctx.found = holding(problem, HELD_BYTES if wanted else 0)
         ctx.problem = replace(problem, operands=None)  # type: ignore[arg-type]  # the inputs are where autograd watches over them
         ctx.save_for_backward(*inputs)
-        return problem.own.detach(), ctx.found.n.clone()
+        own = problem.own.detach() if problem.spec.regularizers else problem.own.new_empty(0)
+        return problem.target.masked_fill(problem.labels.unsqueeze(1) < 0, 0), ctx.found.n.clone(), own
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, by_own: Tensor, by_n: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, by_target: Tensor, by_n: Tensor, by_own: Tensor) -> tuple[Tensor | None, ...]:
         problem: Problem = replace(ctx.problem, operands=Operands(*ctx.saved_tensors))
         found: Found = ctx.found
         factor = common_factor(by_n, found.expected)
@@ -131,8 +134,7 @@ class Tiles(torch.autograd.Function):
         else:
             gradients, found.gradients = found.gradients, None  # given away: a second backward computes anew
             scale_in_place(gradients, factor)
-        classes = gradients.proxies.unflatten(0, (-1, problem.spec.similarity.per_class))
-        classes.index_add_(0, problem.labels.clamp_min(0), by_own.to(classes.dtype))
+        problem.add_own(by_target, by_own, gradients)
         return (None, None, *gradients.all())
 
 
@@ -167,7 +169,8 @@ def chunked(
         with torch.no_grad():
             inverse = inverse_lengths(proxies, chunk * per_class) if spec.similarity.unit_proxies else None
             own = own_proxies(spec, proxies, labels)
-            target = own_similarity(spec, query, own, class_bias, labels)
+            bias = None if class_bias is None else class_bias.detach()[labels.clamp_min(0)].unsqueeze(1)
+            target = passes.own(query.detach(), own, bias).masked_fill(labels.unsqueeze(1) < 0, 0)
 
         def negatives(scale: Tensor | float) -> Tensor:
             operands = Operands(query, proxies, torch.as_tensor(scale, dtype=query.dtype, device=query.device), None, class_bias)
@@ -187,8 +190,7 @@ def chunked(
             expected = (
                 known.upstream if torch.is_grad_enabled() else None
             )  # autograd says that gradients are needed without it, too
-            watched, n = Tiles.apply(problem, expected, *operands.all())
-            return Terms(own_similarity(spec, query, watched, class_bias, labels), n, watched)
+            return Terms(*Tiles.apply(problem, expected, *operands.all()))
 
         return Classes(target, len(proxies) // per_class, negatives, terms)
 

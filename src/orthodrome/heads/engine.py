@@ -54,13 +54,11 @@ def similarities(spec: LossSpec, query: Tensor, proxies: Tensor, class_bias: Ten
     return products if class_bias is None else products + class_bias.to(products.dtype)
 
 
-def own_similarity(spec: LossSpec, query: Tensor, own: Tensor, class_bias: Tensor | None, labels: Tensor) -> Tensor:
-    """(B, 1): what the own class, of proxies ``own`` (B, K, D), is worth to each sample; 0 where it stands elsewhere (label −1)."""
+def own_similarity(spec: LossSpec, query: Tensor, own: Tensor, own_bias: Tensor | None) -> Tensor:
+    """(B, 1): what the own class, of proxies ``own`` (B, K, D) and bias (B, 1), is worth to each sample."""
     keys = sphere.unit(own) if spec.similarity.unit_proxies else own
     similarity = spec.similarity.reduce(torch.linalg.vecdot(keys, query.unsqueeze(1)))
-    if class_bias is not None:
-        similarity = similarity + class_bias[labels.clamp_min(0)].to(similarity.dtype).unsqueeze(1)
-    return similarity.masked_fill(labels.unsqueeze(1) < 0, 0)
+    return similarity if own_bias is None else similarity + own_bias.to(similarity.dtype)
 
 
 def own_proxies(spec: LossSpec, proxies: Tensor, labels: Tensor) -> Tensor:

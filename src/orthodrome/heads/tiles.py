@@ -20,7 +20,8 @@ from torch import Tensor
 
 from orthodrome import sphere
 from orthodrome.fuse import fused
-from orthodrome.heads.engine import excluding, logits, promote
+from orthodrome.heads.engine import excluding, logits, own_similarity, promote
+from orthodrome.heads.pages import on_huge_pages
 from orthodrome.types import LossSpec
 
 Leaves = Mapping[str, Tensor]
@@ -45,7 +46,9 @@ class Operands:
 
     def room(self, whole: bool) -> Operands:
         """Zeros to add their gradients to; those of the proxies are left unset where ``whole``: every row will be written."""
-        proxies = (torch.empty_like if whole else torch.zeros_like)(self.proxies)
+        proxies = on_huge_pages(torch.empty_like(self.proxies))
+        if not whole:
+            proxies.zero_()
         others = (None if value is None else torch.zeros_like(value) for value in (self.scale, self.bias, self.class_bias))
         return Operands(torch.zeros_like(self.query), proxies, *others)  # type: ignore[arg-type]
 
@@ -55,9 +58,12 @@ class Kernels:
     """The elementwise passes of a loss, compiled where it pays. Made once per head and kept.
 
     ``partial``: raw, leaves, context -> partial. ``peaks``: raw, leaves, context, p, partials so far or None -> merged partial and, for
-    each class, the largest ``log_bound`` in the batch. ``gradient``: raw, leaves, context, N, its gradient -> gradients of leaves.
-    ``at_once``: raw, leaves, context, gradient of N -> partial, ``log_bound`` of each class, gradients of leaves. These two write the
-    gradient of raw over it: another array would cost as much as the exponential.
+    each class, the largest ``log_bound`` in the batch. ``gradient``: raw, leaves, context, N, its gradient -> gradients of leaves; writes
+    that of raw over it. ``at_once``: raw, leaves, context, gradient of N -> partial, ``log_bound`` of each class, gradients of raw and of
+    leaves: sums and gradient in one loop, for which torch's compiler needs another array.
+
+    ``own``: query, own proxies (B, K, D), their class bias (B, 1) or None -> similarity (B, 1). ``own_gradient``: the same and its
+    gradient -> gradients of the three.
 
     ``tangent``: writes H − (H·w)·a²·w over each row H of the gradient of the proxies w (M·K, D); a is a column (M·K, 1).
 
@@ -67,16 +73,28 @@ class Kernels:
     (1, M·K), None where proxies are not divided by their lengths: its gradient is left to ``tangent``.
     """
 
+    own: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    own_gradient: Callable[[Tensor, Tensor, Tensor | None, Tensor], list[Tensor | None]]
     partial: Callable[..., Tensor]
     peaks: Callable[..., tuple[Tensor, Tensor]]
     gradient: Callable[..., dict[str, Tensor]]
-    at_once: Callable[..., tuple[Tensor, Tensor, dict[str, Tensor]]]
+    at_once: Callable[..., tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]]
     tangent: Callable[[Tensor, Tensor, Tensor], None]
 
 
 def kernels(spec: LossSpec) -> Kernels:
     """Those of ``spec``."""
     link = spec.link
+
+    def own(query: Tensor, proxies: Tensor, bias: Tensor | None) -> Tensor:
+        return own_similarity(spec, query, proxies, bias)
+
+    def own_gradient(query: Tensor, proxies: Tensor, bias: Tensor | None, upstream: Tensor) -> list[Tensor | None]:
+        inputs = [None if value is None else value.detach().requires_grad_() for value in (query, proxies, bias)]
+        with torch.enable_grad():
+            similarity = own(*inputs)  # type: ignore[arg-type]
+        found = iter(torch.autograd.grad(similarity, [value for value in inputs if value is not None], upstream))
+        return [None if value is None else next(found) for value in inputs]
 
     def tile_logits(raw: Tensor, leaves: Leaves, context: Mapping[str, Any]) -> Tensor:
         target = context["target"]
@@ -101,39 +119,43 @@ def kernels(spec: LossSpec) -> Kernels:
         return link.log_bound(z_BM, p, n).amax(dim=0) if link.log_bound else z_BM.new_zeros(z_BM.shape[1])
 
     def watched(raw: Tensor, leaves: Leaves, context: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        inputs = {name: value.detach().requires_grad_() for name, value in {"raw": raw, **leaves}.items()}
+        inputs = {name: each_sample(value, len(raw)).requires_grad_() for name, value in {"raw": raw, **leaves}.items()}
         with torch.enable_grad():
             z_BM = tile_logits(inputs["raw"], {name: inputs[name] for name in leaves}, context)
         return z_BM, inputs
 
-    def pulled_back(raw: Tensor, z_BM: Tensor, inputs: dict[str, Tensor], by_z_BM: Tensor) -> dict[str, Tensor]:
-        """Writes the gradient of raw over it; returns those of the leaves."""
+    def pulled_back(z_BM: Tensor, inputs: dict[str, Tensor], leaves: Leaves, by_z_BM: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The gradients of raw and of the leaves."""
         found = torch.autograd.grad(z_BM, list(inputs.values()), by_z_BM, materialize_grads=True)
         by_input = dict(zip(inputs, found, strict=True))
-        raw.copy_(by_input.pop("raw"))
-        return by_input
+        by_raw = by_input.pop("raw")
+        return by_raw, {name: by_leaf.sum_to_size(leaves[name].shape) for name, by_leaf in by_input.items()}
 
     def gradient(raw: Tensor, leaves: Leaves, context: Mapping[str, Any], n: Tensor, upstream: Tensor) -> dict[str, Tensor]:
         z_BM, inputs = watched(raw, leaves, context)
-        return pulled_back(raw, z_BM, inputs, link.pull(z_BM.detach(), n, upstream))
+        by_raw, by_leaf = pulled_back(z_BM, inputs, leaves, link.pull(z_BM.detach(), n, upstream))
+        raw.copy_(by_raw)
+        return by_leaf
 
     def at_once(
         raw: Tensor, leaves: Leaves, context: Mapping[str, Any], upstream: Tensor
-    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
         assert link.both  # only additive links are compared at once
         z_BM, inputs = watched(raw, leaves, context)
         partial, by_z_BM = link.both(z_BM.detach(), upstream)
-        return partial, log_bound(z_BM.detach(), upstream, upstream), pulled_back(raw, z_BM, inputs, by_z_BM)
+        by_raw, by_leaf = pulled_back(z_BM, inputs, leaves, by_z_BM)
+        return partial, log_bound(z_BM.detach(), upstream, upstream), by_raw, by_leaf
 
     def tangent(by_proxies: Tensor, proxies: Tensor, inverse: Tensor) -> None:
         by_proxies.sub_((by_proxies * proxies).sum(dim=1, keepdim=True) * inverse**2 * proxies)
 
-    return Kernels(fused(partial), fused(peaks), fused(gradient), fused(at_once), fused(tangent))
+    return Kernels(fused(own), fused(own_gradient), fused(partial), fused(peaks), fused(gradient), fused(at_once), fused(tangent))
 
 
 @dataclass(frozen=True)
 class Problem:
     """A batch before any tile: the loss and its kernels, labels, own proxies (B, K, D), similarity (B, 1) and logit p (B,), margin values.
+    A label of −1 says that the own class stands elsewhere: its similarity is 0.
 
     ``inverse``: 1/‖w‖ of every proxy (1, C·K), None where proxies are not divided by their lengths. ``floor``: logarithm of the gradient
     of a logit below which a class is left out of the backward products, −inf for none.
@@ -168,6 +190,24 @@ class Problem:
             column = torch.searchsorted(classes, self.labels).clamp_max(len(classes) - 1)
             yield Tile(self, query, classes, torch.where(classes[column] == self.labels, column, -1))
 
+    @torch.no_grad()
+    def add_own(self, by_target: Tensor, by_own: Tensor, gradients: Operands) -> None:
+        """Adds the gradients of the own classes to ``gradients``: under ``by_target`` (B, 1) that of their similarity, and ``by_own`` of
+        their proxies beside it (empty for none).
+        """
+        query, biases = self.operands.query.detach(), self.operands.class_bias
+        places = self.labels.clamp_min(0)
+        bias = None if biases is None else biases.detach()[places].unsqueeze(1)
+        by_target = by_target.masked_fill(self.labels.unsqueeze(1) < 0, 0)
+        by_query, by_proxies, by_bias = self.kernels.own_gradient(query, self.own, bias, by_target)
+        assert by_query is not None
+        assert by_proxies is not None
+        gradients.query.add_(by_query)
+        classes = gradients.proxies.unflatten(0, (-1, self.spec.similarity.per_class))
+        classes.index_add_(0, places, (by_proxies + by_own if by_own.numel() else by_proxies).to(classes.dtype))
+        if by_bias is not None and gradients.class_bias is not None:
+            gradients.class_bias.index_add_(0, places, by_bias.squeeze(1).to(gradients.class_bias.dtype))
+
     @property
     def step(self) -> int:
         """Gathered tiles have a multiple of so many classes, at most `SIZES` times."""
@@ -188,8 +228,8 @@ class Tile:
         self.inverse = None if problem.inverse is None else problem.inverse[:, self.rows]
         self.context = {
             "target": problem.target,
-            "own": own.unsqueeze(1),
-            "columns": torch.arange(len(self.proxies) // problem.spec.similarity.per_class, device=own.device),
+            "own": own.int().unsqueeze(1),
+            "columns": torch.arange(len(self.proxies) // problem.spec.similarity.per_class, dtype=torch.int32, device=own.device),
             "values": problem.values,
             "scale": problem.operands.scale.detach(),
             "inverse": self.inverse,
@@ -228,13 +268,13 @@ class Tile:
 
     @torch.no_grad()
     def partial_and_gradients(self, raw: Tensor, upstream: Tensor, gradients: Operands) -> Tensor:
-        """The partial of an additive link, and its gradients added to ``gradients``; ``raw`` is used up."""
-        partial, log_bounds, by_leaf = self.problem.kernels.at_once(raw, self.leaves(), self.context, upstream)
+        """The partial of an additive link, and its gradients added to ``gradients``."""
+        partial, log_bounds, by_raw, by_leaf = self.problem.kernels.at_once(raw, self.leaves(), self.context, upstream)
         if self.problem.floor == -torch.inf:
-            self._add(raw, by_leaf, gradients)
+            self._add(by_raw, by_leaf, gradients)
         else:
             kept = (log_bounds >= self.problem.floor).nonzero().squeeze(1)
-            self._add_some(filled(kept, len(log_bounds), self.problem.step), raw, by_leaf, gradients)
+            self._add_some(filled(kept, len(log_bounds), self.problem.step), by_raw, by_leaf, gradients)
         return partial
 
     def _add(self, by_raw: Tensor, by_leaf: Leaves, gradients: Operands) -> None:
@@ -271,6 +311,11 @@ class Tile:
             self.problem.kernels.tangent(by_proxies, proxies, inverse.T)
         if not in_place:
             gradients.proxies[rows] = by_proxies.to(gradients.proxies.dtype)
+
+
+def each_sample(value: Tensor, batch: int) -> Tensor:
+    """A number once for each sample, (B, 1): its gradient is then summed within the rows, in the same pass as all else."""
+    return value.detach().expand(batch, 1) if value.ndim == 0 else value.detach()
 
 
 def filled(chosen: Tensor, count: int, step: int) -> Tensor:
