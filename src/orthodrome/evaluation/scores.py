@@ -93,7 +93,12 @@ def unit_scores(units_a: np.ndarray, units_b: np.ndarray) -> np.ndarray:
 
 def scores_of_rows(units_a: np.ndarray, units_b: np.ndarray, rows_a: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
     """The canonical score (N,) of row ``rows_a[i]`` of ``units_a`` with row ``rows_b[i]`` of ``units_b``, in bounded memory."""
-    scores, (unsure,) = _rounded(_sums_of_rows(units_a, units_b, rows_a, rows_b), units_a.shape[1])
+    return rounded_at(_sums_of_rows(units_a, units_b, rows_a, rows_b), units_a, units_b, rows_a, rows_b)
+
+
+def rounded_at(sums: np.ndarray, units_a: np.ndarray, units_b: np.ndarray, rows_a: np.ndarray, rows_b: np.ndarray) -> np.ndarray:
+    """Canonical scores (N,) from float64 ``sums`` of those rows that are within 4·D·2⁻⁵³ of the canonical ones."""
+    scores, (unsure,) = _rounded(sums, units_a.shape[1])
     if unsure.size:
         scores[unsure] = unit_scores(units_a[rows_a[unsure]], units_b[rows_b[unsure]])
     return scores

@@ -33,7 +33,7 @@ ROC_SHARES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 """Shares of impostors near which the full ROC has a point, where it is not known at every score."""
 
 DENSE_SHARE = 0.003
-"""Bands that reach down to scores this share of impostors has are counted on whole tiles."""
+"""Where a band reaches down to scores this share of impostors has, bands are counted on whole tiles."""
 
 MOST_PASSES = 3
 
@@ -143,12 +143,12 @@ def compare_all(
     def one_pass(number: int, asked: _Wanted, deviations: float) -> Points:
         kept = states[number]
         bands = (kept and kept.bands()) or asked.bands(sample, deviations)
-        work = Work(problem, chosen, bands, sample.dense(bands, DENSE_SHARE), long)
+        work = Work(problem, chosen, bands, sample.reached_by(bands, DENSE_SHARE), long)
         counted = run_pass(work, cut, workers, kept, progress)
         return points(counted.genuine, counted.impostor)
 
     found = _search(wanted, counts, one_pass)
-    holding = Work(problem, chosen, (), 0, long)
+    holding = Work(problem, chosen, (), False, long)
     resampled = _by_identity(found, counts, sample, holding, cut.units, resamples, progress)
     for kept in states:
         if kept:

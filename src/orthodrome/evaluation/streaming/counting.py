@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from orthodrome.evaluation.scores import score_block, scores_of_rows
+from orthodrome.evaluation.scores import rounded_at, rounded_once, scores_of_rows
 from orthodrome.evaluation.streaming.screens import FLOAT32, Rounding, Screen, float32_rounding, products_at
 from orthodrome.evaluation.streaming.sides import Comparison, Positions
 from orthodrome.evaluation.streaming.tallies import Band, Tally
@@ -24,13 +25,15 @@ from orthodrome.fuse import fused
 SEGMENT = 32
 """Neighbouring scores that are passed over together when none of them is of interest."""
 
+Numbers = TypeVar("Numbers", Tensor, np.ndarray)
+
 MANY, BLOCK_ROWS = 0.01, 128
 """The share of a tile from which scoring all of it, so many rows at a time, costs less than scoring those asked for."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """The bands of a pass, split by how they are counted: the first ``dense`` ones on the whole tile, the others on its peaks.
+    """The bands of a pass, counted on whole tiles where they are ``dense``, else on the peaks of tiles.
 
     ``long``: long enough for compiling to pay.
     """
@@ -38,17 +41,14 @@ class Work:
     problem: Comparison
     screen: Screen
     bands: tuple[Band, ...]
-    dense: int
+    dense: bool
     long: bool = False
 
 
 def count_tile(work: Work, tile: Tile, genuine: Tally, impostor: Tally) -> None:
     """Adds the comparisons of ``tile`` to both tallies."""
     _count_genuine(work, tile, genuine)
-    if work.dense:
-        _count_dense(work, tile, impostor)
-    if work.dense < len(work.bands):
-        _count_peaks(work, tile, impostor)
+    (_count_dense if work.dense else _count_peaks)(work, tile, impostor)
 
 
 def pass_over(scores: Tensor, lowest: Tensor, certain: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,7 +57,7 @@ def pass_over(scores: Tensor, lowest: Tensor, certain: Tensor) -> tuple[Tensor, 
     return above, segments(near(scores, lowest, certain).float()).amax(dim=1)
 
 
-def near(scores: Tensor, lowest: Tensor, certain: Tensor) -> Tensor:
+def near(scores: Numbers, lowest: Numbers, certain: Numbers) -> Numbers:
     """Which scores lie in some [lowest, certain] of (K,)."""
     found = (scores >= lowest[0]) & (scores <= certain[0])
     for k in range(1, len(certain)):
@@ -69,8 +69,12 @@ _compiled_pass = fused(pass_over)
 
 
 def canonical(tile: Tile, positions: Positions) -> np.ndarray:
-    """Canonical scores float32 (n,) at ``positions`` of a tile: one by one, or with all others where they are many."""
-    return _from_blocks(tile, positions) if _are_many(tile, positions) else listed(tile, positions)
+    """Canonical scores float32 (n,) at ``positions`` of a tile, ascending by row: one by one, from panels in float64 where that is less
+    work, or with all others where they are many.
+    """
+    if _are_many(tile, positions):
+        return _from_blocks(tile, positions)
+    return listed(tile, positions) if len(positions[0]) < len(tile.probes) else _sampled(tile, positions)
 
 
 def _are_many(tile: Tile, positions: Positions) -> bool:
@@ -80,16 +84,22 @@ def _are_many(tile: Tile, positions: Positions) -> bool:
 def _from_blocks(tile: Tile, positions: Positions) -> np.ndarray:
     rows, columns = positions
     found = np.empty(len(rows), np.float32)
-    for start in range(0, len(tile.probe_units), BLOCK_ROWS):
+    for start in range(0, len(tile.probes), BLOCK_ROWS):
         here = (rows >= start) & (rows < start + BLOCK_ROWS)
-        scores = score_block(tile.probe_units[start : start + BLOCK_ROWS], tile.gallery_units)
+        block = tile.probes.part(slice(start, start + BLOCK_ROWS))
+        scores = rounded_once(block.doubles @ tile.gallery.doubles.T, block.units, tile.gallery.units)
         found[here] = scores[rows[here] - start, columns[here]]
     return found
 
 
+def _sampled(tile: Tile, positions: Positions) -> np.ndarray:
+    sums = products_at(tile.probes.doubles, tile.gallery.doubles, positions).numpy()
+    return rounded_at(sums, tile.probes.units, tile.gallery.units, *positions)
+
+
 def listed(tile: Tile, positions: Positions) -> np.ndarray:
     """Canonical scores float32 (n,) at ``positions`` of a tile, one by one."""
-    return scores_of_rows(tile.probe_units, tile.gallery_units, *positions)
+    return scores_of_rows(tile.probes.units, tile.gallery.units, *positions)
 
 
 def narrowed(tile: Tile, positions: Positions, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +109,7 @@ def narrowed(tile: Tile, positions: Positions, levels: np.ndarray) -> tuple[np.n
     """
     if tile.rounding.screen is FLOAT32:
         return np.zeros(len(levels), dtype=bool), np.ones(len(levels), dtype=bool)
-    scores, off = products_at(tile.probe_units, tile.gallery_units, positions), float32_rounding(tile.probe_units.shape[1])
+    scores, off = products_at(tile.probes.units, tile.gallery.units, positions), float32_rounding(tile.probes.units.shape[1])
     exact = torch.from_numpy(levels).double()
     certain = scores > off.certain(exact)
     return certain.numpy(), (~certain & (scores >= off.lowest(exact))).numpy()
@@ -118,25 +128,23 @@ def _count_genuine(work: Work, tile: Tile, genuine: Tally) -> None:
 
 
 def _count_peaks(work: Work, tile: Tile, impostor: Tally) -> None:
-    numbers = range(work.dense, len(work.bands))
-    bands = work.bands[work.dense :]
-    ends = _ends(tile.rounding, bands)
+    ends = _ends(tile.rounding, work.bands)
     found = impostors_at(work.problem, tile, peaks(tile.scores, ends[0][0]))
-    for number, certain in zip(numbers, ends[1], strict=True):
+    for number, certain in enumerate(ends[1]):
         impostor.add_above(number, int((found.screened > certain).sum()))
-    _count_unsure(work, tile, impostor, numbers, found)
+    _count_unsure(work, tile, impostor, found)
 
 
 def _count_dense(work: Work, tile: Tile, impostor: Tally) -> None:
-    numbers = range(work.dense)
-    bands = work.bands[: work.dense]
-    ends = _ends(tile.rounding, bands)
+    ends = _ends(tile.rounding, work.bands)
     above, chosen = (_compiled_pass if work.long else pass_over)(tile.scores, *ends)
     not_impostors = _screened(tile, _not_impostors(work.problem, tile))
-    for number, certain in zip(numbers, ends[1], strict=True):
+    for number, certain in enumerate(ends[1]):
         impostor.add_above(number, int(above[number].to(torch.int64).sum()) - int((not_impostors > certain).sum()))
-    found = impostors_at(work.problem, tile, _places(tile.scores, chosen > 0, lambda scores: near(scores, *ends)))
-    _count_unsure(work, tile, impostor, numbers, found)
+    lowest, highest = map(_plain, ends)
+    places = _places(tile.scores, chosen > 0, lambda scores: near(scores, lowest, highest))
+    found = impostors_at(work.problem, tile, places)
+    _count_unsure(work, tile, impostor, found)
 
 
 def _ends(off: Rounding, bands: Sequence[Band]) -> tuple[Tensor, Tensor]:
@@ -155,18 +163,17 @@ class Impostors:
     screened: Tensor
 
 
-def _count_unsure(work: Work, tile: Tile, impostor: Tally, numbers: range, found: Impostors) -> None:
-    """Score canonically, once, what may lie in one of the bands of these ``numbers``, or on either side of its high end."""
-    bands = [work.bands[number] for number in numbers]
-    positions, unsure = _unsure(found.positions, _between(found.screened, *_ends(tile.rounding, bands)))
+def _count_unsure(work: Work, tile: Tile, impostor: Tally, found: Impostors) -> None:
+    """Score canonically, once, what may lie in one of the bands, or on either side of its high end."""
+    positions, unsure = _unsure(found.positions, _between(found.screened, *_ends(tile.rounding, work.bands)))
     if tile.rounding.screen is not FLOAT32 and not _are_many(tile, positions):
-        finer = products_at(tile.probe_units, tile.gallery_units, positions)
-        ends = _ends(float32_rounding(work.problem.dimension), bands)
-        for number, certain in zip(numbers, unsure & (finer > ends[1].unsqueeze(1)), strict=True):
+        finer = products_at(tile.probes.units, tile.gallery.units, positions)
+        ends = _ends(float32_rounding(work.problem.dimension), work.bands)
+        for number, certain in enumerate(unsure & (finer > ends[1].unsqueeze(1))):
             impostor.add_above(number, int(certain.sum()))
         positions, unsure = _unsure(positions, unsure & _between(finer, *ends))
     scores = canonical(tile, positions)
-    for number, band, here in zip(numbers, bands, unsure.numpy(), strict=True):
+    for number, (band, here) in enumerate(zip(work.bands, unsure.numpy(), strict=True)):
         impostor.add_above(number, int(np.count_nonzero(scores[here] >= np.float32(band.high))))
         impostor.add_inside(number, scores[here])
 
@@ -185,7 +192,7 @@ def _unsure(positions: Positions, bands: Tensor) -> tuple[Positions, Tensor]:
 
 def peaks(scores: Tensor, low: Tensor) -> np.ndarray:
     """Where, in the flat tile, scores are at or above ``low``: a fast pass over segments, then a look at those that reach it."""
-    return _places(scores, segments(scores).amax(dim=1) >= low, lambda found: found >= low)
+    return _places(scores, segments(scores).amax(dim=1) >= low, lambda found: found >= _plain(low))
 
 
 def segments(scores: Tensor) -> Tensor:
@@ -193,12 +200,17 @@ def segments(scores: Tensor) -> Tensor:
     return scores.view(-1)[: scores.numel() // SEGMENT * SEGMENT].view(-1, SEGMENT)
 
 
-def _places(scores: Tensor, chosen: Tensor, wanted: Callable[[Tensor], Tensor]) -> np.ndarray:
+def _places(scores: Tensor, chosen: Tensor, wanted: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Where, in the flat tile, scores are ``wanted``: among the ``chosen`` segments, and in what fills none."""
     whole, numbers = segments(scores), chosen.nonzero().squeeze(1)
-    inside, column = wanted(whole[numbers]).nonzero(as_tuple=True)
-    rest = wanted(scores.view(-1)[whole.numel() :]).nonzero().squeeze(1) + whole.numel()
-    return torch.cat([numbers[inside] * SEGMENT + column, rest]).numpy()
+    inside, column = np.divmod(np.flatnonzero(wanted(_plain(whole[numbers]))), SEGMENT)
+    rest = np.flatnonzero(wanted(_plain(scores.view(-1)[whole.numel() :]))) + whole.numel()
+    return np.concatenate([numbers.numpy()[inside] * SEGMENT + column, rest])
+
+
+def _plain(values: Tensor) -> np.ndarray:
+    """The same numbers in numpy, which looks at a few in half of torch's time and knows no bfloat16."""
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
 
 
 def impostors_at(problem: Comparison, tile: Tile, places: np.ndarray) -> Impostors:

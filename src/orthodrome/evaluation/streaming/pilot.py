@@ -77,9 +77,9 @@ class Pilot:
         inside = np.searchsorted(-self.descending, -ends, side="right")
         return float((inside[:, 0] - inside[:, 1]).sum()) / len(self.descending)
 
-    def dense(self, bands: Sequence[Band], share: float) -> int:
-        """How many of ``bands``, which ascend, reach down to what this share of impostors scores."""
-        return len(bands) if not len(self.descending) else sum(band.low < self.level(share) for band in bands)
+    def reached_by(self, bands: Sequence[Band], share: float) -> bool:
+        """Whether one of ``bands`` reaches down to what this share of impostors scores."""
+        return not len(self.descending) or any(band.low < self.level(share) for band in bands)
 
     def point(self, share: float) -> Band:
         """An empty band at the level of a share: one point of the ROC."""

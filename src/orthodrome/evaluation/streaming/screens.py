@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -44,8 +45,15 @@ class Panel:
     def __len__(self) -> int:
         return len(self.units)
 
+    @cached_property
+    def doubles(self) -> np.ndarray:
+        """The unit vectors in float64, kept: tiles of one panel share them."""
+        return self.units.astype(np.float64)
+
     def part(self, rows: slice) -> Panel:
         """Some of the rows; nothing is copied."""
+        if rows.indices(len(self)) == (0, len(self), 1):
+            return self
         return replace(self, units=self.units[rows], factors=self.factors[rows])
 
 
@@ -186,20 +194,21 @@ def rounding(screen: Screen, rows: Panel, columns: Panel) -> Rounding:
 
 
 def float32_rounding(dimension: int) -> Rounding:
-    """That of `products_at`."""
+    """That of `products_at` in float32."""
     return Rounding(FLOAT32, _bound(0.0, 0.0, dimension))
 
 
 def products_at(rows: np.ndarray, columns: np.ndarray, positions: tuple[np.ndarray, np.ndarray]) -> Tensor:
-    """Products in float32 of rows (A, D) with columns (B, D) at ``positions`` (n,), ascending by row: (n,)."""
+    """Products of rows (A, D) with columns (B, D) at ``positions`` (n,), ascending by row, in the precision of both: (n,)."""
     across, down = map(torch.from_numpy, positions)
     if not len(across):
-        return torch.empty(0)
+        return torch.from_numpy(np.empty(0, rows.dtype))
     starts = torch.zeros(len(rows) + 1, dtype=torch.int64)
     starts[1:] = torch.bincount(across, minlength=len(rows)).cumsum(0)
     size = (len(rows), len(columns))
-    wanted = torch.sparse_csr_tensor(starts, down, torch.zeros(len(down)), size, check_invariants=False)
-    return torch.sparse.sampled_addmm(wanted, torch.from_numpy(rows), torch.from_numpy(columns).T, beta=0.0).values()
+    first, second = torch.from_numpy(rows), torch.from_numpy(columns)
+    wanted = torch.sparse_csr_tensor(starts, down, first.new_zeros(len(down)), size, check_invariants=False)
+    return torch.sparse.sampled_addmm(wanted, first, second.T, beta=0.0).values()
 
 
 with warnings.catch_warnings():  # that such tensors are new to torch is said once, and here

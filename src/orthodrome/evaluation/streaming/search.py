@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from orthodrome.evaluation.scores import unit_vectors
 from orthodrome.evaluation.streaming.choice import choose_screen
-from orthodrome.evaluation.streaming.counting import listed, narrowed
+from orthodrome.evaluation.streaming.counting import canonical, narrowed
 from orthodrome.evaluation.streaming.screens import Screen
 from orthodrome.evaluation.streaming.sides import Comparison, Side, side
 from orthodrome.evaluation.streaming.tiles import Progress, Tile, check_vectors, plan, tiles_of
@@ -153,7 +153,7 @@ def _merged(tile: Tile, k: int, scores: np.ndarray, rows: np.ndarray) -> tuple[n
     likely = np.logical_or(*narrowed(tile, (probe, column), levels.numpy()[probe]))
     probe, column = probe[likely], column[likely]
     probe_of = np.concatenate([np.repeat(np.arange(len(scores)), k), probe])
-    all_scores = np.concatenate([scores.ravel(), listed(tile, (probe, column))])
+    all_scores = np.concatenate([scores.ravel(), canonical(tile, (probe, column))])
     all_rows = np.concatenate([rows.ravel(), column + tile.columns.start])
     order = np.lexsort((all_rows, -all_scores, probe_of))
     first = np.searchsorted(probe_of[order], np.arange(len(scores)))
@@ -169,5 +169,5 @@ def _reaching(tile: Tile, columns: slice, levels: np.ndarray) -> np.ndarray:
     row, column = np.divmod(np.flatnonzero(((scores >= lowest) & (scores <= certain)).numpy()), scores.shape[1])
     column += columns.start
     reached, unsure = narrowed(tile, (row, column), levels[row])
-    reached[unsure] = listed(tile, (row[unsure], column[unsure])) >= levels[row[unsure]]
+    reached[unsure] = canonical(tile, (row[unsure], column[unsure])) >= levels[row[unsure]]
     return counts + np.bincount(row, weights=reached, minlength=len(counts)).astype(np.int64)

@@ -67,12 +67,13 @@ def most_memory(dimension: int, probes: int, threads: int) -> int:
 
 
 def _beside_probes(dimension: int, threads: int) -> int:
-    """The pilot, numbers on their way into a panel, one panel of the gallery more than threads, and in each thread two tiles' worth and
-    a panel in float64.
+    """The pilot, numbers on their way into a panel, one panel of the gallery more than threads, in float64 too, and in each thread two
+    tiles' worth and the probes of one in float64.
     """
     loading = MOST * LOADED_ROWS * 32 * dimension
-    gallery = ((threads + 1) * _NUMBER_BYTES + threads * 8) * TILE_COLUMNS * dimension
-    return PILOT_BYTES + loading + gallery + threads * 2 * 4 * TILE_ROWS * TILE_COLUMNS
+    gallery = (threads + 1) * (_NUMBER_BYTES + 8) * TILE_COLUMNS * dimension
+    tiles = threads * TILE_ROWS * (2 * 4 * TILE_COLUMNS + 8 * dimension)
+    return PILOT_BYTES + loading + gallery + tiles
 
 
 def _panel_rows(dimension: int) -> int:
@@ -114,8 +115,8 @@ class Tile:
     rounding: Rounding
     rows: slice
     columns: slice
-    probe_units: np.ndarray
-    gallery_units: np.ndarray
+    probes: Panel
+    gallery: Panel
     same_label: Positions
     same_group: Positions
 
@@ -155,8 +156,9 @@ class Cut:
         lower = self.problem.within and self.columns.start < self.rows.stop
         if lower:
             same_label, same_group = _upper(same_label, shift, self.before), _upper(same_group, shift, self.before)
-        off, units = rounding(self.screen, self.probes, self.gallery), self.probes.units[self.inside]
-        tile = Tile(scores, off, self.rows, self.columns, units, self.gallery.units, same_label, same_group)
+        off = rounding(self.screen, self.probes, self.gallery)
+        probes = self.probes.part(self.inside)
+        tile = Tile(scores, off, self.rows, self.columns, probes, self.gallery, same_label, same_group)
         if lower:
             tile.forbid(_lower(len(scores), min(len(scores) + shift, scores.shape[1]), shift))
         return tile
