@@ -210,6 +210,8 @@ def _rotated_exif() -> Image.Exif:
         (["evaluate", "FACES", "--data", "FACES", "--pairs", "PAIRS", "--protocol", "pairs", "--out", "PAIRS"], "is no folder"),
         (["evaluate", "FACES", "--protocol", "ijbc", "--data", "FACES"], "ijbc_face_tid_mid.txt"),
         (["embed", "FACES", "x.jpg", "-o", "x.txt"], ".npz"),
+        (["embed", "x.onnx", "x.jpg", "-o", "x.npz"], "--preprocessing is missing"),
+        (["embed", "FACES", "x.jpg", "-o", "x.npz", "--preprocessing", "{mean: 0, std: 1}"], "--preprocessing goes with .onnx"),
         (["losses", "arcfase"], "'arcface'"),
     ],
 )

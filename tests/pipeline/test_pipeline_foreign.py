@@ -21,17 +21,19 @@ from orthodrome.pipeline import (
     OnnxModel,
     ProtocolData,
     create_model,
+    embed_images,
     evaluate_embeddings,
     evaluate_model,
     load_embeddings,
+    load_model,
     load_onnx,
+    open_model,
     read_preprocessing,
     save_embeddings,
 )
 from orthodrome.pipeline.audit import audited, training_set
 from orthodrome.pipeline.evaluate import people_tested
 from orthodrome.pipeline.megaface_features import read_feature, read_features, write_feature
-from orthodrome.pipeline.opening import open_model
 from orthodrome.types import EmbeddingSet, InputError, Preprocessing, Report
 
 
@@ -158,6 +160,21 @@ def test_onnx_refuses(onnx_file: Path, tmp_path: Path) -> None:
         open_model(onnx_file)
     with pytest.raises(InputError, match=r"--preprocessing goes with \.onnx"):
         open_model(tmp_path, PREPROCESSING)
+    with pytest.raises(InputError, match="use open_model"):
+        load_model(onnx_file)
+
+
+def test_embed_by_onnx(onnx_file: Path, run_cli: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.png" for number in range(2)]
+    for file, pixels in zip(files, images(2), strict=True):
+        Image.fromarray(pixels).save(file)
+    code, printed, errors = run_cli("embed", onnx_file, *files, "-o", tmp_path / "all.npz", "--preprocessing", PREPROCESSING)
+    assert code == 0, errors
+    assert "2 embeddings of 48 numbers" in printed
+    stored = load_embeddings(tmp_path / "all.npz")
+    expected = open_model(onnx_file, PREPROCESSING)
+    np.testing.assert_allclose(stored.vectors, embed_images(expected, images(2), workers=0).vectors, rtol=1e-6)
+    assert stored.meta["preprocessing"]["mean"] == [1, 2, 3]
 
 
 # ------------------------------------------------------------------------------------------------------------ embeddings

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from orthodrome.cli.options import Flip, OnnxPreprocessing
+
 
 def embed(
-    model: Annotated[Path, typer.Argument(help="Run folder or model.safetensors.", metavar="MODEL")],
+    model: Annotated[Path, typer.Argument(help="Run folder, model.safetensors or model.onnx.", metavar="MODEL")],
     images: Annotated[
         list[Path],
         typer.Argument(
@@ -17,8 +19,9 @@ def embed(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .npz to write.")],
-    flip: Annotated[str, typer.Option(help="Join image and mirror image: sum, concat or none.")] = "sum",
+    flip: Flip = "sum",
     budget: Annotated[float, typer.Option(help="Share of the set that may be unusable.", min=0.0, max=1.0)] = 0.001,
+    preprocessing: OnnxPreprocessing = None,
 ) -> None:
     """Turn images into embeddings: an .npz with vectors, labels and ids. A single file that is no image by its name is a set.
 
@@ -26,16 +29,16 @@ def embed(
     """
     from orthodrome.cli.output import remarks, show, show_left_out
     from orthodrome.data import is_set, open_reader
-    from orthodrome.pipeline import load_model, save_embeddings
+    from orthodrome.pipeline import embed_images, open_model, save_embeddings
     from orthodrome.training.telemetry import counting
     from orthodrome.types import InputError
 
     if output.suffix != ".npz":
         raise InputError(f"-o takes the name of an .npz file; got {output}")
-    loaded = load_model(model)
+    opened = open_model(model, preprocessing)
     reader = open_reader(images[0], budget) if len(images) == 1 and is_set(images[0]) else None
     with counting(remarks(), "embedding") as progress:
-        embeddings = loaded.embed(images if reader is None else reader, flip=flip, progress=progress)
+        embeddings = embed_images(opened, images if reader is None else reader, flip=flip, progress=progress)
     save_embeddings(embeddings, output)
     count, dimension = embeddings.vectors.shape
     show(f"{count} embeddings of {dimension} numbers: {output}")

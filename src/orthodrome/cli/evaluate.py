@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orthodrome.cli.options import Flip, OnnxPreprocessing
+
 if TYPE_CHECKING:
     from orthodrome.pipeline import ProtocolData
     from orthodrome.types import EmbeddingSet, ImageSource
@@ -26,7 +28,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder of images, as the lists name them; for embeddings only to be shown.")
     ] = None,
     lists: Annotated[Path | None, typer.Option("--lists", "--pairs", help="List, or folder of lists, of the protocol.")] = None,
-    flip: Annotated[str, typer.Option(help="Join image and mirror image: sum, concat or none.")] = "sum",
+    flip: Flip = "sum",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -36,9 +38,7 @@ def evaluate(
     ] = None,
     ids: Annotated[Path | None, typer.Option(help="For embeddings: text file with the id of each row.")] = None,
     labels: Annotated[Path | None, typer.Option(help="For embeddings: text file with the label of each row.")] = None,
-    preprocessing: Annotated[
-        str | None, typer.Option(help="For .onnx: YAML file, or '{mean: …, std: …, size: 112, colour: RGB, input: NAME}'.")
-    ] = None,
+    preprocessing: OnnxPreprocessing = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Option of the protocol, for example convention=insightface. Repeatable.")
     ] = None,
@@ -114,8 +114,7 @@ def _embeddings(
 ) -> EmbeddingSet:
     """Those of a file, or of the images by the model."""
     from orthodrome.cli.output import remarks
-    from orthodrome.pipeline import embed_files, holds_embeddings, load_embeddings
-    from orthodrome.pipeline.opening import open_model
+    from orthodrome.pipeline import embed_files, holds_embeddings, load_embeddings, open_model
     from orthodrome.training.telemetry import counting
 
     if holds_embeddings(model):

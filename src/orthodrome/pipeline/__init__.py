@@ -9,6 +9,7 @@ from orthodrome.pipeline.evaluate import ProtocolData, evaluate_embeddings, eval
 from orthodrome.pipeline.model import Model, create_model, load_model, save_model
 from orthodrome.pipeline.models import find_weights
 from orthodrome.pipeline.onnx import OnnxModel, OnnxPreprocessing, load_onnx, read_preprocessing
+from orthodrome.pipeline.opening import open_model
 from orthodrome.pipeline.storage import holds_embeddings, load_embeddings, save_embeddings
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "load_embeddings",
     "load_model",
     "load_onnx",
+    "open_model",
     "protocol_images",
     "read_preprocessing",
     "realign_folder",

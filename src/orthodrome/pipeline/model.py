@@ -125,6 +125,8 @@ def _described(file: Path, plain: str) -> Model:
 
 
 def _model_file(path: Path) -> Path:
+    if path.suffix == ".onnx":
+        raise InputError(f"{path}: an ONNX model does not say how its input is made: use open_model, and state its preprocessing")
     file = path / MODEL_FILE if path.is_dir() else path
     if not file.is_file():
         raise InputError(
