@@ -1,5 +1,5 @@
-"""Large arrays on large pages: Linux hands out memory 4 KiB at a time, and clearing half a million such pages costs a million classes
-more than a tenth of their step.
+"""Large arrays on huge pages: Linux hands out fresh memory 4 KiB at a time, and the gradient of a million classes takes half a million
+such pages, a tenth of the step.
 """
 
 from __future__ import annotations
