@@ -1,5 +1,5 @@
 """Large arrays on huge pages: Linux hands out fresh memory 4 KiB at a time, and the gradient of a million classes takes half a million
-such pages, a tenth of the step.
+such pages at each step.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ Shapes: B batch, C classes, M classes of a tile, D embedding dimension, K proxie
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +64,7 @@ class Kernels:
     leaves: sums and gradient in one loop, for which torch's compiler needs another array.
 
     ``own``: query, own proxies (B, K, D), their class bias (B, 1) or None -> similarity (B, 1). ``own_gradient``: the same and its
-    gradient -> gradients of the three.
+    gradient -> gradients of those there are.
 
     ``tangent``: writes H − (H·w)·a²·w over each row H of the gradient of the proxies w (M·K, D); a is a column (M·K, 1).
 
@@ -74,7 +75,7 @@ class Kernels:
     """
 
     own: Callable[[Tensor, Tensor, Tensor | None], Tensor]
-    own_gradient: Callable[[Tensor, Tensor, Tensor | None, Tensor], list[Tensor | None]]
+    own_gradient: Callable[[Tensor, Tensor, Tensor | None, Tensor], list[Tensor]]
     partial: Callable[..., Tensor]
     peaks: Callable[..., tuple[Tensor, Tensor]]
     gradient: Callable[..., dict[str, Tensor]]
@@ -85,16 +86,6 @@ class Kernels:
 def kernels(spec: LossSpec) -> Kernels:
     """Those of ``spec``."""
     link = spec.link
-
-    def own(query: Tensor, proxies: Tensor, bias: Tensor | None) -> Tensor:
-        return own_similarity(spec, query, proxies, bias)
-
-    def own_gradient(query: Tensor, proxies: Tensor, bias: Tensor | None, upstream: Tensor) -> list[Tensor | None]:
-        inputs = [None if value is None else value.detach().requires_grad_() for value in (query, proxies, bias)]
-        with torch.enable_grad():
-            similarity = own(*inputs)  # type: ignore[arg-type]
-        found = iter(torch.autograd.grad(similarity, [value for value in inputs if value is not None], upstream))
-        return [None if value is None else next(found) for value in inputs]
 
     def tile_logits(raw: Tensor, leaves: Leaves, context: Mapping[str, Any]) -> Tensor:
         target = context["target"]
@@ -149,7 +140,16 @@ def kernels(spec: LossSpec) -> Kernels:
     def tangent(by_proxies: Tensor, proxies: Tensor, inverse: Tensor) -> None:
         by_proxies.sub_((by_proxies * proxies).sum(dim=1, keepdim=True) * inverse**2 * proxies)
 
-    return Kernels(fused(own), fused(own_gradient), fused(partial), fused(peaks), fused(gradient), fused(at_once), fused(tangent))
+    own, by_own = fused(functools.partial(own_similarity, spec)), fused(functools.partial(own_gradient, spec))
+    return Kernels(own, by_own, fused(partial), fused(peaks), fused(gradient), fused(at_once), fused(tangent))
+
+
+def own_gradient(spec: LossSpec, query: Tensor, own: Tensor, own_bias: Tensor | None, upstream: Tensor) -> list[Tensor]:
+    """The gradients of `own_similarity` under ``upstream`` (B, 1): of query, own proxies and, where there is one, their bias."""
+    inputs = [value.detach().requires_grad_() for value in (query, own, own_bias) if value is not None]
+    with torch.enable_grad():
+        similarity = own_similarity(spec, inputs[0], inputs[1], inputs[2] if own_bias is not None else None)
+    return list(torch.autograd.grad(similarity, inputs, upstream))
 
 
 @dataclass(frozen=True)
@@ -199,14 +199,12 @@ class Problem:
         places = self.labels.clamp_min(0)
         bias = None if biases is None else biases.detach()[places].unsqueeze(1)
         by_target = by_target.masked_fill(self.labels.unsqueeze(1) < 0, 0)
-        by_query, by_proxies, by_bias = self.kernels.own_gradient(query, self.own, bias, by_target)
-        assert by_query is not None
-        assert by_proxies is not None
+        by_query, by_proxies, *by_bias = self.kernels.own_gradient(query, self.own, bias, by_target)
         gradients.query.add_(by_query)
         classes = gradients.proxies.unflatten(0, (-1, self.spec.similarity.per_class))
         classes.index_add_(0, places, (by_proxies + by_own if by_own.numel() else by_proxies).to(classes.dtype))
-        if by_bias is not None and gradients.class_bias is not None:
-            gradients.class_bias.index_add_(0, places, by_bias.squeeze(1).to(gradients.class_bias.dtype))
+        if gradients.class_bias is not None:
+            gradients.class_bias.index_add_(0, places, by_bias[0].squeeze(1).to(gradients.class_bias.dtype))
 
     @property
     def step(self) -> int:
