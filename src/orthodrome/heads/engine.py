@@ -8,6 +8,7 @@ Shapes: B batch, C classes, M classes of a tile, D embedding dimension, K proxie
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -34,8 +35,9 @@ def check_labels(labels: Tensor, batch: int, num_classes: int | None) -> Tensor:
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise InputError(f"labels must be integers; got {labels.dtype}")
     labels = labels.long()
-    wrong = labels < 0 if num_classes is None else (labels < 0) | (labels >= num_classes)
-    if bool(wrong.any()):
+    least, largest = (int(value) for value in labels.aminmax()) if batch else (0, 0)
+    if least < 0 or (num_classes is not None and largest >= num_classes):
+        wrong = labels < 0 if num_classes is None else (labels < 0) | (labels >= num_classes)
         position = int(wrong.nonzero()[0])
         allowed = "at least 0" if num_classes is None else f"in [0, {num_classes})"
         raise InputError(f"labels must be {allowed}; got {int(labels[position])} at position {position}")
@@ -265,7 +267,7 @@ def check_shapes(embeddings: Tensor, dimension: int) -> None:
 
 def check_finite(embeddings: Tensor) -> None:
     """Raises InputError, naming the first row, where embeddings hold NaN or infinity."""
-    if bool(torch.isfinite(embeddings.detach().sum())):  # one pass; a sum of finite numbers that overflows is looked at again
+    if math.isfinite(embeddings.detach().sum()):  # one pass; a sum of finite numbers that overflows is looked at again
         return
     wrong = ~torch.isfinite(embeddings.detach()).all(dim=1)
     if bool(wrong.any()):

@@ -301,7 +301,7 @@ class Tile:
         """∂/∂q += G·W, and ∂/∂W in its rows, written where it belongs: passes over W are what a tile costs."""
         rounded = self.problem.rounded
         factor = rounded(by_raw)
-        gradients.query.add_(factor @ rounded(proxies))
+        add_product(gradients.query, factor, rounded(proxies))
         in_place = isinstance(rows, slice) and gradients.proxies.dtype == proxies.dtype
         by_proxies = gradients.proxies[rows] if in_place else torch.empty_like(proxies)
         write_product(by_proxies, factor.T, self.query)
@@ -337,6 +337,14 @@ def write_product(place: Tensor, first: Tensor, second: Tensor) -> None:
         torch.mm(first, second, out=place)
     else:
         place.copy_(first @ second)
+
+
+def add_product(place: Tensor, first: Tensor, second: Tensor) -> None:
+    """place += first·second; a product in lower precision is rounded to that of its factors."""
+    if first.dtype == place.dtype:
+        place.addmm_(first, second)
+    else:
+        place.add_(first @ second)
 
 
 def rows_of(classes: slice | Tensor, per_class: int) -> slice | Tensor:
