@@ -1,7 +1,7 @@
 """All classes, a tile of them at a time: the B×C logits are never held.
 
 A tile of M classes costs its (B, M) products and yields a partial (B,). Its gradient needs the merged partial N of all tiles, but for
-an additive link: there the gradient of the proxies is computed on the way there, in three matrix products. Under any other link
+an additive link, and where one tile is all there is: there gradients are computed on the way there, in three matrix products. Else
 products are held up to :data:`HELD_BYTES` and computed once more beyond: three to four products.
 
 Shapes: B batch, C classes, M classes of a tile, D embedding dimension, K proxies of one class.
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from orthodrome.heads.engine import Classes, Compare, Known, Terms, Upstream, own_proxies
+from orthodrome.heads.engine import Classes, Compare, Known, Terms, own_proxies
 from orthodrome.heads.tiles import Operands, Problem, inverse_lengths, kernels
 from orthodrome.losses.angular import plain
 from orthodrome.losses.links import SOFTMAX
@@ -37,7 +37,7 @@ class Found:
     """What the way there leaves for the way back: N, and what spares work.
 
     ``held``: products of the first tiles. ``chosen``: the only classes with a gradient worth computing, None for all.
-    ``gradients``: those of an additive link, computed under the ``expected`` gradient of N.
+    ``gradients``: those computed on the way there, under the ``expected`` gradient of N.
     """
 
     n: Tensor
@@ -70,12 +70,11 @@ def choosing(problem: Problem) -> Found:
     return Found(n, chosen=torch.cat(chosen))
 
 
-def at_once(problem: Problem, expected: Upstream) -> Found:
-    """N of an additive link, with the gradients, which do not depend on N."""
-    upstream, gradients = expected(torch.zeros_like(problem.p)), problem.operands.room(whole=problem.floor == -math.inf)
-    n = sum(tile.partial_and_gradients(tile.products(), upstream, gradients) for tile in problem.tiles())
-    assert isinstance(n, Tensor)
-    return Found(n, expected=upstream, gradients=gradients)
+def at_once(problem: Problem) -> Found:
+    """N, with the gradients, which no tile needs another for."""
+    gradients = problem.operands.room(whole=problem.floor == -math.inf)
+    partials, upstreams = zip(*(tile.at_once(tile.products(), gradients) for tile in problem.tiles()), strict=True)
+    return Found(reduce(problem.spec.link.merge, partials), expected=upstreams[0], gradients=gradients)
 
 
 def gradients_of(problem: Problem, found: Found, upstream: Tensor) -> Operands:
@@ -106,14 +105,14 @@ class Tiles(torch.autograd.Function):
 
     Own proxies are empty but where regularisers ask for them.
 
-    ``expected``: the gradient of N to be, as far as it can be told; None where no gradient will be asked for.
+    ``asked``: whether a gradient may be asked for: autograd says that it is needed where it is switched off, too.
     """
 
     @staticmethod
-    def forward(ctx: Any, problem: Problem, expected: Upstream | None, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
-        wanted = expected is not None and any(ctx.needs_input_grad)
-        if expected and wanted and problem.spec.link.additive and problem.spec.uniform:
-            ctx.found = at_once(problem, expected)
+    def forward(ctx: Any, problem: Problem, asked: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+        wanted = asked and any(ctx.needs_input_grad)
+        if wanted and problem.at_once:
+            ctx.found = at_once(problem)
         elif wanted and problem.floor > -math.inf:
             ctx.found = choosing(problem)
         else:
@@ -164,7 +163,8 @@ def chunked(
 
     def compare(query: Tensor, labels: Tensor, proxies: Tensor, class_bias: Tensor | None) -> Classes:
         per_class = spec.similarity.per_class
-        chunk = chunk_size or even_chunk(len(proxies) // per_class, len(query) * per_class)
+        count = len(proxies) // per_class
+        chunk = chunk_size or even_chunk(count, len(query) * per_class)
 
         with torch.no_grad():
             inverse = inverse_lengths(proxies, chunk * per_class) if spec.similarity.unit_proxies else None
@@ -176,7 +176,7 @@ def chunked(
             operands = Operands(query, proxies, torch.as_tensor(scale, dtype=query.dtype, device=query.device), None, class_bias)
             nothing = target.squeeze(1)
             problem = Problem(
-                cosines, passes_over_cosines, labels, own, target, nothing, {}, operands, inverse, chunk, compute_dtype
+                cosines, passes_over_cosines, labels, own, target, nothing, {}, operands, inverse, count, chunk, compute_dtype
             )
             return holding(problem, budget=0).n
 
@@ -185,14 +185,23 @@ def chunked(
             operands = Operands(query, proxies, scale, known.state.get("bias"), class_bias)
             values = constants(known.values)
             problem = Problem(
-                spec, passes, labels, own, known.target, known.p, values, operands, inverse, chunk, compute_dtype, floor
+                spec,
+                passes,
+                labels,
+                own,
+                known.target,
+                known.p,
+                values,
+                operands,
+                inverse,
+                known.num_classes,
+                chunk,
+                compute_dtype,
+                floor,
             )
-            expected = (
-                known.upstream if torch.is_grad_enabled() else None
-            )  # autograd says that gradients are needed without it, too
-            return Terms(*Tiles.apply(problem, expected, *operands.all()))
+            return Terms(*Tiles.apply(problem, torch.is_grad_enabled(), *operands.all()))
 
-        return Classes(target, len(proxies) // per_class, negatives, terms)
+        return Classes(target, count, negatives, terms)
 
     return compare
 

@@ -22,7 +22,6 @@ from orthodrome.types import InputError, Link, LossOutput, LossSpec, Rows, Value
 
 StateValues = Mapping[str, Tensor]
 Draw = Callable[[tuple[int, ...]], Tensor]
-Upstream = Callable[[Tensor], Tensor]
 
 
 def check_labels(labels: Tensor, batch: int, num_classes: int | None) -> Tensor:
@@ -91,7 +90,7 @@ class Terms:
 @dataclass(frozen=True)
 class Known:
     """What is known before classes are compared in earnest, all of it constant for ν: own similarity (B, 1), margin values, scale,
-    state, own logit p (B,), and the gradient of the mean loss at a given N.
+    state, own logit p (B,), and the number of classes of all processes.
     """
 
     target: Tensor
@@ -99,7 +98,7 @@ class Known:
     scale: Tensor | float
     state: StateValues
     p: Tensor
-    upstream: Upstream
+    num_classes: int
 
 
 @dataclass(frozen=True)
@@ -208,12 +207,7 @@ def evaluate(
 
         p_B = target_logits(rows.target).detach()
 
-        def upstream(n: Tensor) -> Tensor:
-            with torch.enable_grad():
-                n = n.detach().requires_grad_()
-                return torch.autograd.grad(spec.weight(spec.link.join(p_B, n, num_classes)).mean(), n)[0]
-
-        terms = classes.terms(Known(rows.target, values, scale, state, p_B, upstream))
+        terms = classes.terms(Known(rows.target, values, scale, state, p_B, num_classes))
         p_B, n_B = target_logits(group.total(terms.target)), group.merge(spec.link, terms.n)
         losses_B = spec.weight(spec.link.join(p_B, n_B, num_classes))
         if spec.regularizers:
@@ -228,6 +222,13 @@ def logits(scale: Tensor | float, values: Tensor, state: StateValues) -> Tensor:
     """s·values + b, always a new tensor."""
     scaled = scale.to(values.dtype) * values if isinstance(scale, Tensor) else scale * values
     return scaled + state["bias"].to(values.dtype) if "bias" in state else scaled
+
+
+def slope(spec: LossSpec, p: Tensor, n: Tensor, num_classes: int) -> Tensor:
+    """The gradient of the mean loss with respect to N, at own logits p (B,) and N."""
+    with torch.enable_grad():
+        n = n.detach().requires_grad_()
+        return torch.autograd.grad(spec.weight(spec.link.join(p, n, num_classes)).mean(), n)[0]
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from orthodrome import sphere
 from orthodrome.fuse import fused
-from orthodrome.heads.engine import excluding, logits, own_similarity, promote
+from orthodrome.heads.engine import excluding, logits, own_similarity, promote, slope
 from orthodrome.heads.pages import on_huge_pages
 from orthodrome.types import LossSpec
 
@@ -60,8 +60,8 @@ class Kernels:
 
     ``partial``: raw, leaves, context -> partial. ``peaks``: raw, leaves, context, p, partials so far or None -> merged partial and, for
     each class, the largest ``log_bound`` in the batch. ``gradient``: raw, leaves, context, N, its gradient -> gradients of leaves; writes
-    that of raw over it. ``at_once``: raw, leaves, context, gradient of N -> partial, ``log_bound`` of each class, gradients of raw and of
-    leaves: sums and gradient in one loop, for which torch's compiler needs another array.
+    that of raw over it. ``at_once``: raw, leaves, context, p, number of classes -> partial, the gradient of N, ``log_bound`` of each class,
+    gradients of raw and of leaves, where these need no other tile: in one loop, for which torch's compiler needs another array.
 
     ``own``: query, own proxies (B, K, D), their class bias (B, 1) or None -> similarity (B, 1). ``own_gradient``: the same and its
     gradient -> gradients of those there are.
@@ -79,7 +79,7 @@ class Kernels:
     partial: Callable[..., Tensor]
     peaks: Callable[..., tuple[Tensor, Tensor]]
     gradient: Callable[..., dict[str, Tensor]]
-    at_once: Callable[..., tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]]
+    at_once: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]]
     tangent: Callable[[Tensor, Tensor, Tensor], None]
 
 
@@ -129,13 +129,19 @@ def kernels(spec: LossSpec) -> Kernels:
         return by_leaf
 
     def at_once(
-        raw: Tensor, leaves: Leaves, context: Mapping[str, Any], upstream: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        assert link.both  # only additive links are compared at once
-        z_BM, inputs = watched(raw, leaves, context)
-        partial, by_z_BM = link.both(z_BM.detach(), upstream)
-        by_raw, by_leaf = pulled_back(z_BM, inputs, leaves, by_z_BM)
-        return partial, log_bound(z_BM.detach(), upstream, upstream), by_raw, by_leaf
+        raw: Tensor, leaves: Leaves, context: Mapping[str, Any], p: Tensor, num_classes: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        watched_z_BM, inputs = watched(raw, leaves, context)
+        z_BM = watched_z_BM.detach()
+        if link.both:
+            upstream = slope(spec, p, torch.zeros_like(p), num_classes)  # the same at any N
+            n, by_z_BM = link.both(z_BM, upstream)
+        else:
+            n = link.partial(z_BM)
+            upstream = slope(spec, p, n, num_classes)
+            by_z_BM = link.pull(z_BM, n, upstream)
+        by_raw, by_leaf = pulled_back(watched_z_BM, inputs, leaves, by_z_BM)
+        return n, upstream, log_bound(z_BM, p, n), by_raw, by_leaf
 
     def tangent(by_proxies: Tensor, proxies: Tensor, inverse: Tensor) -> None:
         by_proxies.sub_((by_proxies * proxies).sum(dim=1, keepdim=True) * inverse**2 * proxies)
@@ -155,7 +161,7 @@ def own_gradient(spec: LossSpec, query: Tensor, own: Tensor, own_bias: Tensor | 
 @dataclass(frozen=True)
 class Problem:
     """A batch before any tile: the loss and its kernels, labels, own proxies (B, K, D), similarity (B, 1) and logit p (B,), margin values.
-    A label of −1 says that the own class stands elsewhere: its similarity is 0.
+    A label of −1 says that the own class stands elsewhere: its similarity is 0. ``num_classes``: those of all processes.
 
     ``inverse``: 1/‖w‖ of every proxy (1, C·K), None where proxies are not divided by their lengths. ``floor``: logarithm of the gradient
     of a logit below which a class is left out of the backward products, −inf for none.
@@ -170,22 +176,33 @@ class Problem:
     values: Mapping[str, Any]
     operands: Operands
     inverse: Tensor | None
+    num_classes: int
     chunk: int
     compute_dtype: torch.dtype | None = None
     floor: float = -torch.inf
 
+    @property
+    def classes(self) -> int:
+        """Those that are compared here."""
+        return len(self.operands.proxies) // self.spec.similarity.per_class
+
+    @property
+    def at_once(self) -> bool:
+        """Whether the gradient of a tile needs no other tile, here or on another process, and the weights no other sample."""
+        alone = self.chunk >= self.classes == self.num_classes
+        return self.spec.uniform and (self.spec.link.additive or alone)
+
     def tiles(self) -> Iterator[Tile]:
         """The classes, cut into tiles."""
         query = self.rounded(self.operands.query.detach())
-        num_classes = len(self.operands.proxies) // self.spec.similarity.per_class
-        for start in range(0, num_classes, self.chunk):
-            classes = slice(start, min(start + self.chunk, num_classes))
+        for start in range(0, self.classes, self.chunk):
+            classes = slice(start, min(start + self.chunk, self.classes))
             yield Tile(self, query, classes, self.labels - start)
 
     def tiles_of(self, chosen: Tensor) -> Iterator[Tile]:
         """The ``chosen`` classes, ascending, and a few others, gathered into tiles of few sizes."""
         query = self.rounded(self.operands.query.detach())
-        chosen = filled(chosen, len(self.operands.proxies) // self.spec.similarity.per_class, self.step)
+        chosen = filled(chosen, self.classes, self.step)
         for classes in chosen.split(SIZES * self.step) if len(chosen) else ():
             column = torch.searchsorted(classes, self.labels).clamp_max(len(classes) - 1)
             yield Tile(self, query, classes, torch.where(classes[column] == self.labels, column, -1))
@@ -265,15 +282,17 @@ class Tile:
         self._add(raw, by_leaf, gradients)
 
     @torch.no_grad()
-    def partial_and_gradients(self, raw: Tensor, upstream: Tensor, gradients: Operands) -> Tensor:
-        """The partial of an additive link, and its gradients added to ``gradients``."""
-        partial, log_bounds, by_raw, by_leaf = self.problem.kernels.at_once(raw, self.leaves(), self.context, upstream)
-        if self.problem.floor == -torch.inf:
+    def at_once(self, raw: Tensor, gradients: Operands) -> tuple[Tensor, Tensor]:
+        """The partial and the gradient of N, where that needs no other tile (`Problem.at_once`); its gradients added to ``gradients``."""
+        problem = self.problem
+        passed = problem.kernels.at_once(raw, self.leaves(), self.context, problem.p, problem.num_classes)
+        partial, upstream, log_bounds, by_raw, by_leaf = passed
+        if problem.floor == -torch.inf:
             self._add(by_raw, by_leaf, gradients)
         else:
-            kept = (log_bounds >= self.problem.floor).nonzero().squeeze(1)
-            self._add_some(filled(kept, len(log_bounds), self.problem.step), by_raw, by_leaf, gradients)
-        return partial
+            kept = (log_bounds >= problem.floor).nonzero().squeeze(1)
+            self._add_some(filled(kept, len(log_bounds), problem.step), by_raw, by_leaf, gradients)
+        return partial, upstream
 
     def _add(self, by_raw: Tensor, by_leaf: Leaves, gradients: Operands) -> None:
         self._add_scalars(by_leaf, gradients)
