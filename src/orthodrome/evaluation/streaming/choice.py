@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
 
 from orthodrome.evaluation.scores import unit_vectors
 from orthodrome.evaluation.streaming.screens import BFLOAT16, FLOAT32, INT8, Screen, bound, holds
+from orthodrome.evaluation.streaming.sharing import torch_threads
 from orthodrome.evaluation.streaming.sides import Comparison
 from orthodrome.registry import Registry
 from orthodrome.types import InputError
@@ -25,7 +27,7 @@ TIMED = 2**26
 SCORED_AGAIN = 6e-7
 """Seconds that one canonical score costs, roughly."""
 
-_ROWS, _COLUMNS = 128, 512
+_ROWS, _COLUMNS, _TRIES = 256, 1024, 6
 _CHECKED = 64  # rows, with four times as many columns: canonical scores take a while
 
 
@@ -60,10 +62,18 @@ def _candidates(name: str, problem: Comparison) -> list[Screen]:
 
 def _cost(screen: Screen, rows: np.ndarray, columns: np.ndarray, near: Callable[[float], float]) -> float:
     """Seconds a comparison: its product, and its share of those that are scored again."""
-    panels = screen.panel(rows), screen.panel(columns)
-    room = torch.empty(len(rows) * len(columns), dtype=screen.dtype)
-    seconds = min(_seconds(lambda: screen.products(*panels, slice(0, len(rows)), room)) for _ in range(2))
-    return seconds / len(room) + SCORED_AGAIN * near(bound(*panels))
+    error = bound(screen.panel(rows), screen.panel(columns))
+    return _product_seconds(screen, rows.shape[1]) + SCORED_AGAIN * near(error)
+
+
+@cache
+def _product_seconds(screen: Screen, dimension: int) -> float:
+    """Seconds a product on one of torch's threads, the best of a few tries: measured once, since the first try alone takes a while."""
+    units = unit_vectors(np.random.default_rng(0).standard_normal((_COLUMNS, dimension), dtype=np.float32))
+    rows, columns = screen.panel(units[:_ROWS]), screen.panel(units)
+    room = torch.empty(_ROWS * _COLUMNS, dtype=screen.dtype)
+    with torch_threads(1):
+        return min(_seconds(lambda: screen.products(rows, columns, slice(0, _ROWS), room)) for _ in range(_TRIES)) / len(room)
 
 
 def _seconds(step: Callable[[], object]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -33,7 +34,6 @@ def in_threads(items: Iterator[Item], work: Callable[[Iterator[Item]], Result], 
 
     Meanwhile torch has its threads divided among these, which are its own again at the end. An error ends all of them.
     """
-    before = torch.get_num_threads()
     if threads == 1:
         return [work(items)]
     lock, stop = threading.Lock(), threading.Event()
@@ -46,14 +46,22 @@ def in_threads(items: Iterator[Item], work: Callable[[Iterator[Item]], Result], 
                 return
             yield item  # type: ignore[misc]
 
-    torch.set_num_threads(before // threads)  # before the threads begin, which take it over
+    # before the threads begin, which take it over
+    with torch_threads(torch.get_num_threads() // threads), ThreadPoolExecutor(threads) as pool:
+        results = [pool.submit(work, drawn()) for _ in range(threads)]
+        try:
+            wait(results, return_when=FIRST_EXCEPTION)
+        finally:
+            stop.set()
+        return [result.result() for result in results]
+
+
+@contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """So many threads for torch meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
     try:
-        with ThreadPoolExecutor(threads) as pool:
-            results = [pool.submit(work, drawn()) for _ in range(threads)]
-            try:
-                wait(results, return_when=FIRST_EXCEPTION)
-            finally:
-                stop.set()
-            return [result.result() for result in results]
+        yield
     finally:
         torch.set_num_threads(before)
