@@ -158,6 +158,15 @@ def test_trillion_pairs_counts_failures_to_enrol_as_non_matches(tmp_path: Path) 
     assert row["tar"] == row["accepted_genuine"] / 3 <= 2 / 3
 
 
+def test_trillion_pairs_keeps_the_comparisons_of_a_probe_whose_gallery_image_failed(tmp_path: Path) -> None:
+    """bob's only gallery image failed: his probe is still compared with the other 13 images, and so are the three others."""
+    lists = {**SEARCH, "failures": "g/bob.jpg\n"}
+    report = run("trillion-pairs", write(tmp_path, **lists), embedded(SEARCH_ANGLES)).to_report()
+    assert report.metrics["counts"] == {"genuine": 3, "impostor": 4 * 13 - 2}
+    assert (report.metrics["tar_at_far"][0]["impostor"], report.metrics["tar_at_far"][0]["genuine"]) == (50, 3)
+    assert (report.metrics["search_counts"]["mated"], report.metrics["failures_to_enrol"]) == (3, 1)
+
+
 def test_tinyface_from_its_own_files_and_folders(tmp_path: Path) -> None:
     savemat = pytest.importorskip("scipy.io").savemat
     root = tmp_path / "Testing_Set"

@@ -107,10 +107,11 @@ def growing_sizes(distractors: int) -> tuple[int, ...]:
 
 
 def _search(sides: SearchSides, ranks: Sequence[int], fpirs: Sequence[float]) -> dict[str, Any]:
-    """Metrics of one search of all probes in gallery and distractors."""
+    """Metrics of one search of all probes, those not ``lost``, in gallery and distractors."""
     gallery = np.concatenate([sides.gallery, sides.distractors])
     labels = np.append(sides.gallery_labels, np.full(len(sides.distractors), -1))
-    searches = search_all(sides.probes, sides.probe_labels, gallery, labels, sides.failures)
+    searching = ~sides.lost
+    searches = search_all(sides.probes[searching], sides.probe_labels[searching], gallery, labels, sides.failures)
     resolved = possible_fpirs(fpirs, len(searches.stranger_scores))
     report = identification_of(searches, ranks=[rank for rank in ranks if rank <= len(gallery)], fpirs=resolved)
     metrics = report.metrics()

@@ -99,10 +99,15 @@ def enrolled_ids(lists: SearchLists) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class SearchSides:
-    """Vectors and integer labels of probes, gallery and distractors, and the mated searches that failures to enrol took away."""
+    """Vectors and integer labels of the enrolled probes, gallery and distractors.
+
+    ``lost`` bool (P,): probes whose person's gallery images all failed to enrol. They are compared with all others, but their search is
+    among the ``failures``, the mated searches that could not be made.
+    """
 
     probes: np.ndarray
     probe_labels: np.ndarray
+    lost: np.ndarray
     gallery: np.ndarray
     gallery_labels: np.ndarray
     distractors: np.ndarray
@@ -133,15 +138,14 @@ def search_sides(embeddings: EmbeddingSet, lists: SearchLists) -> SearchSides:
     code = {name: number for number, name in enumerate(names)}
     probes, gallery, distractors = (part.without(lists.failed) for part in (lists.probes, lists.gallery, lists.distractors))
     listed, enrolled = set(lists.gallery.people), set(gallery.people)
-    lost = [person in listed and person not in enrolled for person in probes.people]
-    failures = sum(lost) + sum(
+    lost = np.array([person in listed and person not in enrolled for person in probes.people], dtype=bool)
+    failures = int(lost.sum()) + sum(
         identifier in lists.failed and person in listed
         for identifier, person in zip(lists.probes.ids, lists.probes.people, strict=True)
     )
-    searching = np.flatnonzero(~np.array(lost, dtype=bool))
     vectors = [_vectors(embeddings, part, lists) for part in (probes, gallery, distractors)]
     labels = [np.array([code[person] for person in part.people], dtype=np.int64) for part in (probes, gallery)]
-    return SearchSides(vectors[0][searching], labels[0][searching], vectors[1], labels[1], vectors[2], failures)
+    return SearchSides(vectors[0], labels[0], lost, vectors[1], labels[1], vectors[2], failures)
 
 
 def _vectors(embeddings: EmbeddingSet, part: Listed, lists: SearchLists) -> np.ndarray:
