@@ -158,6 +158,25 @@ def test_trillion_pairs_counts_failures_to_enrol_as_non_matches(tmp_path: Path) 
     assert row["tar"] == row["accepted_genuine"] / 3 <= 2 / 3
 
 
+def test_failures_of_strangers_and_distractors_count_and_are_shown(tmp_path: Path) -> None:
+    """Ten strangers at 45°, one of whom failed, so that FPIR 0.1 may accept one of ten; one distractor failed too."""
+    strangers = [f"s/{number}" for number in range(10)]
+    probes = SEARCH["probes"] + "".join(f"{image}.jpg who{number}\n" for number, image in enumerate(strangers[:9]))
+    lists = {**SEARCH, "probes": probes, "failures": "p/far.jpg\nd/3.jpg\n"}
+    angles = {name: degrees for name, degrees in SEARCH_ANGLES.items() if name not in ("p/far", "d/3")}
+    result = run("identification", write(tmp_path, **lists), embedded(angles | dict.fromkeys(strangers[:9], 45.0)))
+    metrics = result.to_report().metrics
+    assert metrics["search_counts"] == {"mated": 3, "non_mated": 10, "gallery": 13}
+    assert (metrics["open_set"][0]["fpir"], metrics["open_set"][0]["non_mated"]) == (0.1, 10)
+    assert metrics["failures_to_enrol"] == 1
+    assert metrics["failed_images"] == {
+        "probes": {"failed": 1, "listed": 13},
+        "gallery": {"failed": 0, "listed": 2},
+        "distractors": {"failed": 1, "listed": 12},
+    }
+    assert "images that failed: 1 / 13 probes, 0 / 2 gallery, 1 / 12 distractors" in result.summary()
+
+
 def test_trillion_pairs_keeps_the_comparisons_of_a_probe_whose_gallery_image_failed(tmp_path: Path) -> None:
     """bob's only gallery image failed: his probe is still compared with the other 13 images, and so are the three others."""
     lists = {**SEARCH, "failures": "g/bob.jpg\n"}

@@ -18,6 +18,7 @@ from orthodrome.evaluation.protocols.search_lists import (
     Listed,
     SearchLists,
     SearchSides,
+    failed_images,
     genuine_listed,
     read_search_lists,
     search_sides,
@@ -35,14 +36,14 @@ TINYFACE_RANKS = (1, 5, 20)
 def identify(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     """CMC and open set of the listed probes against gallery and distractors, and rank 1 at a growing number of distractors."""
     sides = search_sides(embeddings, lists)
-    metrics = _search(sides, RANKS, FPIRS)
+    metrics = {**_search(sides, RANKS, FPIRS), "failed_images": failed_images(lists)}
     return Outcome(Report("identification", "identification", metrics, {}, _notes(metrics)))
 
 
 def identify_tinyface(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     """TinyFace: ranks 1, 5 and 20 among the gallery and all distractors, and without them as a variant."""
     sides = search_sides(embeddings, lists)
-    metrics = _search(sides, TINYFACE_RANKS, ())
+    metrics = {**_search(sides, TINYFACE_RANKS, ()), "failed_images": failed_images(lists)}
     alone = _search(replace(sides, distractors=sides.distractors[:0]), TINYFACE_RANKS, ())
     title = f"TinyFace identification, {len(lists.distractors):,} distractors"
     return Outcome(Report("tinyface", title, {**metrics, "variants": {"without distractors": alone}}, {}, _notes(metrics)))
@@ -53,7 +54,7 @@ def identify_at_scale(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     from orthodrome.evaluation.streaming import compare_all  # imports torch
 
     sides = search_sides(embeddings, lists)
-    metrics = _search(sides, (1,), (TRILLION_FPIR,))
+    metrics = {**_search(sides, (1,), (TRILLION_FPIR,)), "failed_images": failed_images(lists)}
     gallery = np.concatenate([sides.gallery, sides.distractors])
     labels = np.append(sides.gallery_labels, np.full(len(sides.distractors), -1))
     impostors = len(labels) * len(sides.probes) - len(matching_rows(sides.probe_labels, labels)[0])
@@ -111,7 +112,8 @@ def _search(sides: SearchSides, ranks: Sequence[int], fpirs: Sequence[float]) ->
     gallery = np.concatenate([sides.gallery, sides.distractors])
     labels = np.append(sides.gallery_labels, np.full(len(sides.distractors), -1))
     searching = ~sides.lost
-    searches = search_all(sides.probes[searching], sides.probe_labels[searching], gallery, labels, sides.failures)
+    probes = sides.probes[searching], sides.probe_labels[searching]
+    searches = search_all(*probes, gallery, labels, sides.failures, sides.stranger_failures)
     resolved = possible_fpirs(fpirs, len(searches.stranger_scores))
     report = identification_of(searches, ranks=[rank for rank in ranks if rank <= len(gallery)], fpirs=resolved)
     metrics = report.metrics()

@@ -102,7 +102,7 @@ class SearchSides:
     """Vectors and integer labels of the enrolled probes, gallery and distractors.
 
     ``lost`` bool (P,): probes whose person's gallery images all failed to enrol. They are compared with all others, but their search is
-    among the ``failures``, the mated searches that could not be made.
+    among the ``failures``, the mated searches that could not be made. ``stranger_failures``: the non-mated ones.
     """
 
     probes: np.ndarray
@@ -112,6 +112,7 @@ class SearchSides:
     gallery_labels: np.ndarray
     distractors: np.ndarray
     failures: int
+    stranger_failures: int
 
 
 def people_searched(lists: SearchLists, embeddings: EmbeddingSet) -> tuple[str, ...]:
@@ -128,10 +129,21 @@ def genuine_listed(lists: SearchLists) -> int:
     return sum(count * gallery[person] for person, count in probes.items())
 
 
+def failed_images(lists: SearchLists) -> dict[str, dict[str, int]]:
+    """How many images of each list ``failed`` of those ``listed``; empty where none did."""
+    parts = {"probes": lists.probes, "gallery": lists.gallery, "distractors": lists.distractors}
+    return {
+        name: {"failed": len(part) - len(part.without(lists.failed)), "listed": len(part)}
+        for name, part in parts.items()
+        if lists.failed and len(part)
+    }
+
+
 def search_sides(embeddings: EmbeddingSet, lists: SearchLists) -> SearchSides:
     """The listed images' embeddings, people as numbers.
 
-    A mated search fails where the probe was not enrolled, or none of its person's gallery images was. Raises InputError where a listed
+    A mated search fails where the probe was not enrolled, or none of its person's gallery images was; a non-mated one where the probe
+    was not enrolled. Raises InputError where a listed
     image has no embedding, unless it is among the failures.
     """
     names = sorted({*lists.probes.people, *lists.gallery.people})
@@ -139,13 +151,11 @@ def search_sides(embeddings: EmbeddingSet, lists: SearchLists) -> SearchSides:
     probes, gallery, distractors = (part.without(lists.failed) for part in (lists.probes, lists.gallery, lists.distractors))
     listed, enrolled = set(lists.gallery.people), set(gallery.people)
     lost = np.array([person in listed and person not in enrolled for person in probes.people], dtype=bool)
-    failures = int(lost.sum()) + sum(
-        identifier in lists.failed and person in listed
-        for identifier, person in zip(lists.probes.ids, lists.probes.people, strict=True)
-    )
+    failed = [person in listed for i, person in zip(lists.probes.ids, lists.probes.people, strict=True) if i in lists.failed]
+    failures, stranger_failures = int(lost.sum()) + sum(failed), len(failed) - sum(failed)
     vectors = [_vectors(embeddings, part, lists) for part in (probes, gallery, distractors)]
     labels = [np.array([code[person] for person in part.people], dtype=np.int64) for part in (probes, gallery)]
-    return SearchSides(vectors[0], labels[0], lost, vectors[1], labels[1], vectors[2], failures)
+    return SearchSides(vectors[0], labels[0], lost, vectors[1], labels[1], vectors[2], failures, stranger_failures)
 
 
 def _vectors(embeddings: EmbeddingSet, part: Listed, lists: SearchLists) -> np.ndarray:
