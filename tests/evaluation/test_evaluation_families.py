@@ -262,6 +262,31 @@ def test_megaface_without_lists_of_noise_is_raw_only(megaface: Path) -> None:
     assert list(run("megaface", megaface, embedded(MEGAFACE_ANGLES)).to_report().metrics["variants"]) == ["raw"]
 
 
+def test_megaface_tells_how_much_its_lists_of_noise_name(megaface: Path) -> None:
+    notes = run("megaface", megaface, embedded(MEGAFACE_ANGLES)).to_report().notes
+    assert "facescrub_noises.txt: 1 of 2 lines name a listed image; 1 of 5 images are noisy." in notes
+    assert "megaface_noises.txt: 1 of 1 lines name a listed image; 1 of 12 images are noisy." in notes
+
+
+@pytest.mark.parametrize("name", ["facescrub_noises.txt", "megaface_noises.txt"])
+def test_megaface_refuses_a_list_of_noise_that_names_nothing(megaface: Path, name: str) -> None:
+    (megaface / name).write_text("# noise\nother/form/x.png\n7\tother/form/y.png\n")
+    with pytest.raises(InputError, match=rf"{name}: none of its 2 lines names one of the .* line 2 holds 'other/form/x.png'"):
+        PROTOCOLS.get("megaface").read(megaface)
+
+
+def test_megaface_takes_no_noisy_file_name_for_one_of_two(megaface: Path) -> None:
+    paths = ["A/a0.png", "A/a1.png", "A/0.png", "B/0.png", "B/b1.png"]
+    (megaface / "facescrub_features_list.json").write_text(json.dumps({"id": list("AAABB"), "path": paths}))
+    (megaface / "facescrub_noises.txt").write_text("a1.png\n0.png\n")
+    with pytest.raises(
+        InputError, match=r"facescrub_noises.txt:2: '0.png' names 'facescrub/A/0' and 'facescrub/B/0'; write it with"
+    ):
+        PROTOCOLS.get("megaface").read(megaface)
+    (megaface / "facescrub_noises.txt").write_text("a1.png\nB/0.png\n")
+    assert PROTOCOLS.get("megaface").read(megaface).noise[0].ids == {"facescrub/A/a1", "facescrub/B/0"}
+
+
 def test_megaface_tie_with_a_distractor_is_a_miss(megaface: Path) -> None:
     angles = MEGAFACE_ANGLES | {DISTRACTORS[0]: 93.0}  # the very place of b1: b0 finds both alike, b1 finds it before b0
     metrics = run("megaface", megaface, embedded(angles)).to_report().metrics["variants"]["dropped"]
