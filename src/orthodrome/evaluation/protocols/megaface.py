@@ -225,8 +225,9 @@ def _noise(folder: Path, probes: tuple[str, ...], distractors: tuple[str, ...]) 
 
 
 def _read_noise(file: Path, known: tuple[str, ...]) -> Noise:
-    lines = {number: line.split("\t")[-1].strip() for number, line in enumerate(text_lines(file, "list of noise"), start=1)}
-    named = {number: without_suffix(name) for number, name in lines.items() if name and not name.startswith("#")}
+    numbered = enumerate(text_lines(file, "list of noise"), start=1)
+    lines = {number: line.split("\t")[-1].strip() for number, line in numbered if line.strip() and not line.startswith("#")}
+    named = {number: without_suffix(name) for number, name in lines.items()}
     images_of = _by_tail(known, frozenset(named.values()))
     found = {number: images_of[name] for number, name in named.items() if name in images_of}
     for number, images in found.items():
