@@ -109,7 +109,9 @@ def test_identification_with_distractors_by_hand(tmp_path: Path) -> None:
     ]
     assert metrics["search_counts"] == {"mated": 3, "non_mated": 1, "gallery": 14}
     assert metrics["open_set"] == []  # one non-mated search resolves neither 0.01 nor 0.1, and that is said
-    assert "more non-mated searches are needed than 1" in metrics["unresolved"]
+    assert metrics["unresolved"] == (
+        "rank 20: more gallery images are needed than 14; FPIR 1 %, 10 %: more non-mated searches are needed than 1"
+    )
 
 
 def test_identification_failures_to_enrol(tmp_path: Path) -> None:
@@ -147,7 +149,7 @@ def test_trillion_pairs_counts_all_probes_against_all_gallery(tmp_path: Path) ->
     row = report.metrics["tar_at_far"][0]
     assert (row["far"], row["impostor"], row["genuine"]) == (0.1, 53, 3)
     assert row["accepted_impostor"] <= 5
-    assert "FAR 1e-09 needs" in report.notes[-1]
+    assert "FAR 1e−9: more impostor comparisons are needed than 53" in report.notes[-1]
 
 
 def test_trillion_pairs_counts_failures_to_enrol_as_non_matches(tmp_path: Path) -> None:
@@ -254,6 +256,7 @@ def test_megaface_by_hand(megaface: Path) -> None:
     assert variants["raw"]["counts"] == {"genuine": 4, "impostor": 60}
     assert variants["dropped"]["counts"] == {"genuine": 2, "impostor": 44}
     assert variants["raw"]["tar_at_far"][0]["far"] == 0.1
+    assert "raw: FAR 1e−6: more impostor comparisons are needed than 60." in report.notes
 
 
 def test_megaface_without_lists_of_noise_is_raw_only(megaface: Path) -> None:
@@ -357,6 +360,9 @@ def test_ijb_verification_by_hand(ijbc: Path) -> None:
     assert report.series["genuine"].tolist() == pytest.approx([expected, np.cos(np.radians(5))], abs=1e-6)
     assert report.metrics["counts"] == {"genuine": 2, "impostor": 10}
     assert [(row["far"], row["accepted_genuine"]) for row in report.metrics["tar_at_far"]] == [(0.1, 2)]
+    left_out = "FAR 1e−6, 1e−5, 1e−4, 0.1 %, 1 %: more impostor comparisons are needed than 10"
+    assert report.metrics["unresolved"] == left_out
+    assert report.notes[-1] == f"{left_out}."
 
 
 def test_ijb_weighting_by_detector_score(ijbc: Path) -> None:
@@ -389,6 +395,10 @@ def test_galleries_are_searched_apart_and_never_merged(ijbc: Path) -> None:
         for name, v in report.metrics["variants"].items()
     }
     assert counts == {"G1": (2, 2, 1), "G2": (1, 1, 2)}
+    assert report.notes[-2:] == (
+        "G1: rank 5, 10: more gallery images are needed than 2; FPIR 1 %, 10 %: more non-mated searches are needed than 1.",
+        "G2: rank 5, 10: more gallery images are needed than 1; FPIR 1 %, 10 %: more non-mated searches are needed than 2.",
+    )
     mean = report.metrics["mean_over_galleries"][0]
     assert (mean["name"], mean["mean"], mean["galleries"]) == ("rank 1", 1.0, [1.0, 1.0])
     below = [1 - wilson(count, count).low for count in (2, 1)]

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from orthodrome.evaluation.intervals import rates_by_identity, wilson
 from orthodrome.evaluation.outcome import Outcome
-from orthodrome.evaluation.resolution import Rate, small_counts_warning
+from orthodrome.evaluation.resolution import Rate, possible_rates, small_counts_warning, unresolved
 from orthodrome.evaluation.roc import TarAtFar, tar_at_far
 from orthodrome.evaluation.searches import NOT_ENROLLED, Searches, search_all
 from orthodrome.types import InputError, Interval, Report
@@ -155,9 +155,19 @@ def identification_of(searches: Searches, *, ranks: Sequence[int] = RANKS, fpirs
     return IdentificationReport(cmc(searches, ranks), rows, searches)
 
 
-def possible_fpirs(fpirs: Sequence[Rate], strangers: int) -> tuple[Rate, ...]:
-    """Those of ``fpirs`` that so many non-mated searches resolve."""
-    return tuple(fpir for fpir in fpirs if Fraction(str(fpir)) * strangers >= 1)
+def resolved_metrics(searches: Searches, ranks: Sequence[int], fpirs: Sequence[Rate]) -> dict[str, Any]:
+    """The metrics of the searches at those of ``ranks`` and ``fpirs`` that they resolve; ``unresolved`` says which others were asked
+    for.
+    """
+    strangers = len(searches.stranger_scores)
+    possible = [rank for rank in ranks if rank <= searches.gallery]
+    metrics = identification_of(searches, ranks=possible, fpirs=possible_rates(fpirs, strangers)).metrics()
+    beyond = ", ".join(str(rank) for rank in ranks if rank not in possible)
+    left_out = (
+        f"rank {beyond}: more gallery images are needed than {searches.gallery:,}" if beyond else "",
+        unresolved("FPIR", fpirs, strangers, "non-mated searches"),
+    )
+    return {**metrics, "unresolved": "; ".join(filter(None, left_out))}
 
 
 def cmc(searches: Searches, ranks: Sequence[int] = RANKS) -> tuple[RankRate, ...]:

@@ -20,7 +20,7 @@ from orthodrome.evaluation.identification import rates
 from orthodrome.evaluation.listed import find_images, match_rows, people_in_rows, text_lines, without_suffix
 from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.protocols.search import distractor_rows, growing_sizes
-from orthodrome.evaluation.resolution import possible_fars, small_counts_warning
+from orthodrome.evaluation.resolution import far_or_lowest, small_counts_warning, unresolved
 from orthodrome.evaluation.roc import TarAtFar
 from orthodrome.evaluation.scores import scores_of_rows, unit_vectors
 from orthodrome.evaluation.searches import matching_rows
@@ -112,6 +112,7 @@ def evaluate_megaface(embeddings: EmbeddingSet, lists: MegafaceLists) -> Result:
         "noisy probes replaced by the mean of their person's clean ones, which uses the labels of the test (without insightface's random "
         "± 0.001).",
         *(part.note for part in lists.noise),
+        *(f"{name}: {found['unresolved']}." for name, found in variants.items() if found["unresolved"]),
     )
     return Outcome(
         Report("megaface", f"MegaFace-style, {len(lists.distractors):,} distractors", {"variants": variants}, {}, notes)
@@ -119,7 +120,7 @@ def evaluate_megaface(embeddings: EmbeddingSet, lists: MegafaceLists) -> Result:
 
 
 def measure(probes: np.ndarray, labels: np.ndarray, distractors: np.ndarray) -> dict[str, Any]:
-    """The metrics ``rank_by_distractors`` and ``tar_at_far`` of probes (P, D) with labels (P,) among distractors (N, D)."""
+    """The metrics ``rank_by_distractors``, ``tar_at_far`` and ``unresolved`` of probes (P, D) with labels (P,) among distractors (N, D)."""
     units = unit_vectors(probes)
     first, second = matching_rows(labels, labels)
     searching = first != second
@@ -131,11 +132,13 @@ def measure(probes: np.ndarray, labels: np.ndarray, distractors: np.ndarray) -> 
     highest = _highest(probes, distractors, sizes)
     hits = scores[:, None] > highest[first]
     once = first < second
+    impostors = len(probes) * len(distractors)
     rows = verification_rows(scores[once], labels[first[once]], probes, distractors)
     return {
         "rank_by_distractors": distractor_rows(sizes, hits, labels[first]),
         "tar_at_far": [{**asdict(row), "achieved": row.achieved} for row in rows],
-        "counts": {"genuine": int(once.sum()), "impostor": len(probes) * len(distractors)},
+        "counts": {"genuine": int(once.sum()), "impostor": impostors},
+        "unresolved": unresolved("FAR", (FAR,), impostors, "impostor comparisons"),
     }
 
 
@@ -148,8 +151,7 @@ def verification_rows(genuine: np.ndarray, people: np.ndarray, probes: np.ndarra
     """
     from orthodrome.evaluation.streaming import compare_all  # imports torch
 
-    impostors = len(probes) * len(distractors)
-    fars = (FAR,) if FAR * impostors >= 1 else possible_fars(impostors)[-1:]
+    fars = far_or_lowest(FAR, len(probes) * len(distractors))
     if not fars:
         return []
     first = np.arange(len(probes)) == 0
