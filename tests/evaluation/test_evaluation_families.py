@@ -128,6 +128,17 @@ def test_identification_failures_to_enrol(tmp_path: Path) -> None:
     [
         ("probes", "p/one.jpg\n", r"probes.txt:1: expected 'path person'"),
         ("gallery", "g/ann.jpg ann\ng/ann.png ann\n", r"gallery.txt:2: the image 'g/ann' is listed twice"),
+        (
+            "gallery",
+            "g/ann.jpg ann\np/two.jpg ann\n",
+            r"gallery.txt:2: the image 'p/two' is listed twice, first in .*probes.txt:2",
+        ),
+        (
+            "distractors",
+            "d/0.jpg\ng/bob.png\n",
+            r"distractors.txt:2: the image 'g/bob' is listed twice, first in .*gallery.txt:2",
+        ),
+        ("distractors", "p/far.jpg\n", r"distractors.txt:1: the image 'p/far' is listed twice, first in .*probes.txt:4"),
         ("failures", "p/none.jpg\n", r"failures.txt:1: 'p/none' is in none of the lists"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,11 +51,13 @@ def read_search_lists(path: PathLike) -> SearchLists:
     """A folder with ``probes.txt`` and ``gallery.txt``, lines ``path person``; and, where there are any, ``distractors.txt``, lines
     ``path``, and ``failures.txt``, the listed paths that could not be enrolled (no face found).
 
-    Raises InputError for a file that is missing, a malformed line, an image that one list names twice, and a failure no list names.
+    Raises InputError for a file that is missing, a malformed line, an image that the lists name twice, be it in one of them or in two
+    (it would find itself), and a failure no list names.
     """
     folder = Path(path)
     probes, gallery = (read_people(folder / name) for name in ("probes.txt", "gallery.txt"))
     distractors = read_strangers(folder / "distractors.txt") if (folder / "distractors.txt").is_file() else Listed()
+    _check_apart(probes, gallery, distractors)
     lists = SearchLists(probes, gallery, distractors)
     if not (folder / "failures.txt").is_file():
         return lists
@@ -77,13 +78,13 @@ def read_people(path: PathLike) -> Listed:
             raise InputError(f"{path}:{number}: expected 'path person'; got {line!r}")
         ids.append(without_suffix(fields[0].strip()))
         people.append(fields[1])
-    return _unique(Listed(tuple(ids), tuple(people), str(path)))
+    return Listed(tuple(ids), tuple(people), str(path))
 
 
 def read_strangers(path: PathLike) -> Listed:
     """Lines ``path``."""
     ids = tuple(without_suffix(line.strip()) for line in text_lines(path, "list of images"))
-    return _unique(Listed(ids, ("",) * len(ids), str(path)))
+    return Listed(ids, ("",) * len(ids), str(path))
 
 
 def search_images(lists: SearchLists, root: PathLike) -> dict[str, Path]:
@@ -162,17 +163,13 @@ def _vectors(embeddings: EmbeddingSet, part: Listed, lists: SearchLists) -> np.n
     return embeddings.vectors[match_rows(embeddings, part.ids, lists.where)]
 
 
-def _unique(listed: Listed) -> Listed:
-    repeated = _first_repeated(listed.ids)
-    if repeated is not None:
-        raise InputError(f"{listed.source}:{repeated + 1}: the image {listed.ids[repeated]!r} is listed twice")
-    return listed
-
-
-def _first_repeated(ids: Sequence[str]) -> int | None:
-    seen: set[str] = set()
-    for position, identifier in enumerate(ids):
-        if identifier in seen:
-            return position
-        seen.add(identifier)
-    return None
+def _check_apart(*parts: Listed) -> None:
+    places: dict[str, str] = {}
+    for part in parts:
+        for number, identifier in enumerate(part.ids, start=1):
+            place = f"{part.source}:{number}"
+            if places.setdefault(identifier, place) != place:
+                raise InputError(
+                    f"{place}: the image {identifier!r} is listed twice, first in {places[identifier]}; an image can be a probe, in the "
+                    "gallery or a distractor, once"
+                )
