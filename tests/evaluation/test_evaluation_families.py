@@ -425,6 +425,11 @@ def test_galleries_are_searched_apart_and_never_merged(ijbc: Path) -> None:
         ("ijbc_template_pair_label.txt", "1 2\n", ":1: expected 3 numbers"),
         ("ijbc_face_tid_mid.txt", "1.jpg 1\n", ":1: expected 'name template media'"),
         ("ijbc_name_5pts_score.txt", "1.jpg 0 0 0.9\n", ":1: expected 'name', ten coordinates and a score"),
+        (
+            "ijbc_name_5pts_score.txt",
+            f"1.jpg {'0 ' * 10}nan\n",
+            ":1: the detector's score must be a finite number; got 'nan' of '1.jpg'",
+        ),
         ("ijbc_name_5pts_score.txt", f"1.jpg {'0 ' * 10}0.9\n", "no score of the face '2'"),
     ],
 )
@@ -432,6 +437,15 @@ def test_ijb_malformed(ijbc: Path, file: str, text: str, message: str) -> None:
     (ijbc / file).write_text(text)
     with pytest.raises(InputError, match=message):
         PROTOCOLS.get("ijbc").read(ijbc)
+
+
+@pytest.mark.parametrize(("protocol", "face", "template"), [("ijbc", 4, 2), ("ijbc-1n", 4, 2), ("ijbc-1n", 5, 3)])
+def test_ijb_names_a_template_whose_faces_weigh_nothing(ijbc: Path, protocol: str, face: int, template: int) -> None:
+    """Face 4 alone makes the probe 2, face 5 alone the gallery's template 3."""
+    scores = (f"{n}.jpg {'0 ' * 10}{0 if n == face else 0.9}\n" for n in range(1, 8))
+    (ijbc / "ijbc_name_5pts_score.txt").write_text("".join(scores))
+    with pytest.raises(InputError, match=rf"\('template {template}'\) is zero"):
+        run(protocol, ijbc, embedded(FACES), weighting="detector")
 
 
 def test_ijb_unknown_template_of_a_gallery_is_an_error(ijbc: Path) -> None:

@@ -35,7 +35,7 @@ def verify_templates(embeddings: EmbeddingSet, lists: Verification, *, protocol:
     """TAR at FAR 10⁻⁶ … 10⁻¹, as far as the impostor pairs resolve it, and EER, of the listed pairs of templates."""
     names, vectors = _templates(embeddings, lists.faces, weighting)
     first, second = (np.searchsorted(names, side) for side in (lists.first, lists.second))
-    units = unit_vectors(vectors, tuple(f"template {name}" for name in names.tolist()))
+    units = unit_vectors(vectors, _called(names))
     scores = scores_of_rows(units, units, first, second)
     genuine, impostor = scores[lists.same], scores[~lists.same]
     eer, rows = roc_summary(genuine, impostor, possible_rates(FARS, len(impostor)))
@@ -62,10 +62,10 @@ def identify_templates(embeddings: EmbeddingSet, lists: Identification, *, proto
     """
     names, vectors = _templates(embeddings, lists.faces, weighting)
     probes, people = lists.probes
-    probe_vectors = vectors[np.searchsorted(names, probes)]
+    probe_vectors = _vectors_of(probes, names, vectors)
     variants: dict[str, Any] = {}
     for name, (templates, subjects) in lists.galleries.items():
-        sides = (probe_vectors, people, vectors[np.searchsorted(names, templates)], subjects)
+        sides = (probe_vectors, people, _vectors_of(templates, names, vectors), subjects)
         variants[name] = resolved_metrics(search_all(*sides), RANKS, FPIRS)
     metrics = {"mean_over_galleries": _mean(list(variants.values())), "variants": variants}
     title = f"{protocol.upper()[:3]}-{protocol.upper()[3:4]} 1:N templates, weighting {weighting}"
@@ -78,6 +78,15 @@ def _templates(embeddings: EmbeddingSet, faces: Faces, weighting: str) -> tuple[
     rows = match_rows(embeddings, faces.ids, faces.where)
     usable(embeddings.vectors, embeddings.ids)  # a zero or NaN embedding is named here, before it hides in a template
     return pool(WEIGHTINGS.get(weighting)(embeddings.vectors[rows], faces.scores), faces.templates, faces.media)
+
+
+def _vectors_of(templates: np.ndarray, names: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """The vectors (T, D) of the ``templates`` (T,) by ``names`` (N,) of ``vectors`` (N, D); one that is unusable is named."""
+    return usable(vectors[np.searchsorted(names, templates)], _called(templates))
+
+
+def _called(templates: np.ndarray) -> tuple[str, ...]:
+    return tuple(f"template {template}" for template in templates.tolist())
 
 
 def _template_note(weighting: str) -> str:
