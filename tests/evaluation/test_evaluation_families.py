@@ -448,6 +448,12 @@ def test_ijb_names_a_template_whose_faces_weigh_nothing(ijbc: Path, protocol: st
         run(protocol, ijbc, embedded(FACES), weighting="detector")
 
 
+def test_ijb_pairs_of_one_kind_are_refused_by_name(ijbc: Path) -> None:
+    (ijbc / "ijbc_template_pair_label.txt").write_text("1 2 1\n3 4 1\n")
+    with pytest.raises(InputError, match=r"ijbc_template_pair_label.txt: all 2 pairs are of the same person"):
+        run("ijbc", ijbc, embedded(FACES))
+
+
 def test_ijb_unknown_template_of_a_gallery_is_an_error(ijbc: Path) -> None:
     (ijbc / "ijbc_1N_gallery_G1.csv").write_text("T,S\n1,100\n77,300\n")
     with pytest.raises(InputError, match="template 77 has no face"):

@@ -13,6 +13,23 @@ from orthodrome.evaluation.pair_lists import read_cfp, read_flagged, read_two_li
 from orthodrome.types import EmbeddingSet, InputError
 
 
+@pytest.mark.parametrize(
+    ("folds", "pairs", "title"),
+    [
+        (10, 300, "LFW verification (View 2, unrestricted, labelled outside data)"),
+        (2, 2, "verification of a list in LFW's form (2 folds, 4 + 4 pairs; not View 2)"),
+    ],
+)
+def test_lfw_is_view_2_only_in_its_shape(tmp_path: Path, folds: int, pairs: int, title: str) -> None:
+    fold = [f"p{n}\t1\t2" for n in range(pairs)] + [f"p{n}\t1\tp{(n + 1) % pairs}\t2" for n in range(pairs)]
+    (tmp_path / "pairs.txt").write_text("\n".join([f"{folds}\t{pairs}", *fold * folds]))
+    ids = tuple(f"p{n}/p{n}_{image:04d}" for n in range(pairs) for image in (1, 2))
+    vectors = np.random.default_rng(0).normal(size=(len(ids), 4)).astype(np.float32)
+    protocol = PROTOCOLS.get("lfw")
+    report = protocol.run(EmbeddingSet(vectors, np.full(len(ids), -1), ids), protocol.read(tmp_path / "pairs.txt")).to_report()
+    assert report.title == title
+
+
 @pytest.fixture
 def cfp(tmp_path: Path) -> Path:
     """Two people, two frontal and two profile images each; ten folds of one same and one different pair, FP and FF

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orthodrome.data import open_reader
+from orthodrome.data import VerificationSet, open_reader
 from orthodrome.evaluation import PROTOCOLS
 from orthodrome.evaluation.outcome import Outcome
 from orthodrome.pipeline import (
@@ -277,6 +277,14 @@ def test_kinds_of_bins(onnx_file: Path, tmp_path: Path) -> None:
     wrong = create_model("sfnet4", 8, Preprocessing((32, 32)), {"width": 0.125})
     with pytest.raises(InputError, match=r"small.bin/000000: the image is 4×4 .*the model takes 32×32"):
         evaluate_model(wrong, where)
+
+
+@pytest.mark.parametrize(("same", "kind"), [(True, "the same person"), (False, "different people")])
+def test_a_bin_of_one_kind_of_pair_is_refused_by_name(same: bool, kind: str) -> None:
+    found = VerificationSet((b"",) * 8, np.full(4, same), "sets/odd.bin")
+    embeddings = EmbeddingSet(np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32), np.full(8, -1), found.keys())
+    with pytest.raises(InputError, match=rf"sets/odd\.bin: all 4 pairs are of {kind}"):
+        PROTOCOLS.get("bin").run(embeddings, found)
 
 
 # ------------------------------------------------------------------------------------------------------------ audit

@@ -5,7 +5,7 @@ trusted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from fractions import Fraction
 
 from orthodrome.evaluation.wording import false_accept_rate
@@ -51,9 +51,14 @@ def exact_far(far: Rate, impostors: int) -> Fraction:
     if exact * impostors < 1:
         raise InputError(
             f"FAR {far} needs ≥ 1/FAR = {-(-exact.denominator // exact.numerator):,} impostors; "
-            f"got {impostors:,}. Ask for FAR ≥ {1 / impostors:.2g} or compare more people"
+            f"got {impostors:,}. Ask for FAR ≥ {_lowest_far(impostors):g} or compare more people"
         )
     return exact
+
+
+def _lowest_far(impostors: int) -> float:
+    """1/``impostors`` with two digits, rounded up, so that as many impostors resolve it."""
+    return float(Context(prec=2, rounding=ROUND_CEILING).divide(Decimal(1), Decimal(impostors)))
 
 
 def small_counts_warning(accepted_impostor: int, impostor: int, accepted_genuine: int, genuine: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from orthodrome.evaluation.checks import check_both_kinds
 from orthodrome.evaluation.identification import CONVENTIONS, FPIRS, resolved_metrics
 from orthodrome.evaluation.intervals import of_mean
 from orthodrome.evaluation.listed import find_images, match_rows
@@ -33,6 +34,7 @@ def face_images(lists: Verification | Identification, root: PathLike) -> dict[st
 
 def verify_templates(embeddings: EmbeddingSet, lists: Verification, *, protocol: str, weighting: str = "equal") -> Result:
     """TAR at FAR 10⁻⁶ … 10⁻¹, as far as the impostor pairs resolve it, and EER, of the listed pairs of templates."""
+    check_both_kinds(lists.same, lists.source)
     names, vectors = _templates(embeddings, lists.faces, weighting)
     first, second = (np.searchsorted(names, side) for side in (lists.first, lists.second))
     units = unit_vectors(vectors, _called(names))
