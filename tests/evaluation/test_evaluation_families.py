@@ -109,7 +109,9 @@ def test_identification_with_distractors_by_hand(tmp_path: Path) -> None:
     ]
     assert metrics["search_counts"] == {"mated": 3, "non_mated": 1, "gallery": 14}
     assert metrics["open_set"] == []  # one non-mated search resolves neither 0.01 nor 0.1, and that is said
-    assert "more non-mated searches are needed than 1" in metrics["unresolved"]
+    assert metrics["unresolved"] == (
+        "rank 20: more gallery images are needed than 14; FPIR 1 %, 10 %: more non-mated searches are needed than 1"
+    )
 
 
 def test_identification_failures_to_enrol(tmp_path: Path) -> None:
@@ -126,6 +128,17 @@ def test_identification_failures_to_enrol(tmp_path: Path) -> None:
     [
         ("probes", "p/one.jpg\n", r"probes.txt:1: expected 'path person'"),
         ("gallery", "g/ann.jpg ann\ng/ann.png ann\n", r"gallery.txt:2: the image 'g/ann' is listed twice"),
+        (
+            "gallery",
+            "g/ann.jpg ann\np/two.jpg ann\n",
+            r"gallery.txt:2: the image 'p/two' is listed twice, first in .*probes.txt:2",
+        ),
+        (
+            "distractors",
+            "d/0.jpg\ng/bob.png\n",
+            r"distractors.txt:2: the image 'g/bob' is listed twice, first in .*gallery.txt:2",
+        ),
+        ("distractors", "p/far.jpg\n", r"distractors.txt:1: the image 'p/far' is listed twice, first in .*probes.txt:4"),
         ("failures", "p/none.jpg\n", r"failures.txt:1: 'p/none' is in none of the lists"),
     ],
 )
@@ -147,7 +160,7 @@ def test_trillion_pairs_counts_all_probes_against_all_gallery(tmp_path: Path) ->
     row = report.metrics["tar_at_far"][0]
     assert (row["far"], row["impostor"], row["genuine"]) == (0.1, 53, 3)
     assert row["accepted_impostor"] <= 5
-    assert "FAR 1e-09 needs" in report.notes[-1]
+    assert "FAR 1e−9: more impostor comparisons are needed than 53" in report.notes[-1]
 
 
 def test_trillion_pairs_counts_failures_to_enrol_as_non_matches(tmp_path: Path) -> None:
@@ -156,6 +169,34 @@ def test_trillion_pairs_counts_failures_to_enrol_as_non_matches(tmp_path: Path) 
     row = report.metrics["tar_at_far"][0]
     assert (report.metrics["counts"]["genuine"], row["genuine"]) == (3, 3)
     assert row["tar"] == row["accepted_genuine"] / 3 <= 2 / 3
+
+
+def test_failures_of_strangers_and_distractors_count_and_are_shown(tmp_path: Path) -> None:
+    """Ten strangers at 45°, one of whom failed, so that FPIR 0.1 may accept one of ten; one distractor failed too."""
+    strangers = [f"s/{number}" for number in range(10)]
+    probes = SEARCH["probes"] + "".join(f"{image}.jpg who{number}\n" for number, image in enumerate(strangers[:9]))
+    lists = {**SEARCH, "probes": probes, "failures": "p/far.jpg\nd/3.jpg\n"}
+    angles = {name: degrees for name, degrees in SEARCH_ANGLES.items() if name not in ("p/far", "d/3")}
+    result = run("identification", write(tmp_path, **lists), embedded(angles | dict.fromkeys(strangers[:9], 45.0)))
+    metrics = result.to_report().metrics
+    assert metrics["search_counts"] == {"mated": 3, "non_mated": 10, "gallery": 13}
+    assert (metrics["open_set"][0]["fpir"], metrics["open_set"][0]["non_mated"]) == (0.1, 10)
+    assert metrics["failures_to_enrol"] == 1
+    assert metrics["failed_images"] == {
+        "probes": {"failed": 1, "listed": 13},
+        "gallery": {"failed": 0, "listed": 2},
+        "distractors": {"failed": 1, "listed": 12},
+    }
+    assert "images that failed: 1 / 13 probes, 0 / 2 gallery, 1 / 12 distractors" in result.summary()
+
+
+def test_trillion_pairs_keeps_the_comparisons_of_a_probe_whose_gallery_image_failed(tmp_path: Path) -> None:
+    """bob's only gallery image failed: his probe is still compared with the other 13 images, and so are the three others."""
+    lists = {**SEARCH, "failures": "g/bob.jpg\n"}
+    report = run("trillion-pairs", write(tmp_path, **lists), embedded(SEARCH_ANGLES)).to_report()
+    assert report.metrics["counts"] == {"genuine": 3, "impostor": 4 * 13 - 2}
+    assert (report.metrics["tar_at_far"][0]["impostor"], report.metrics["tar_at_far"][0]["genuine"]) == (50, 3)
+    assert (report.metrics["search_counts"]["mated"], report.metrics["failures_to_enrol"]) == (3, 1)
 
 
 def test_tinyface_from_its_own_files_and_folders(tmp_path: Path) -> None:
@@ -226,12 +267,38 @@ def test_megaface_by_hand(megaface: Path) -> None:
     assert variants["raw"]["counts"] == {"genuine": 4, "impostor": 60}
     assert variants["dropped"]["counts"] == {"genuine": 2, "impostor": 44}
     assert variants["raw"]["tar_at_far"][0]["far"] == 0.1
+    assert "raw: FAR 1e−6: more impostor comparisons are needed than 60." in report.notes
 
 
 def test_megaface_without_lists_of_noise_is_raw_only(megaface: Path) -> None:
     for name in ("facescrub_noises.txt", "megaface_noises.txt"):
         (megaface / name).unlink()
     assert list(run("megaface", megaface, embedded(MEGAFACE_ANGLES)).to_report().metrics["variants"]) == ["raw"]
+
+
+def test_megaface_tells_how_much_its_lists_of_noise_name(megaface: Path) -> None:
+    notes = run("megaface", megaface, embedded(MEGAFACE_ANGLES)).to_report().notes
+    assert "facescrub_noises.txt: 1 of 2 lines name a listed image; 1 of 5 images are noisy." in notes
+    assert "megaface_noises.txt: 1 of 1 lines name a listed image; 1 of 12 images are noisy." in notes
+
+
+@pytest.mark.parametrize("name", ["facescrub_noises.txt", "megaface_noises.txt"])
+def test_megaface_refuses_a_list_of_noise_that_names_nothing(megaface: Path, name: str) -> None:
+    (megaface / name).write_text("# noise\nother/form/x.png\n7\tother/form/y.png\n")
+    with pytest.raises(InputError, match=rf"{name}: none of its 2 lines names one of the .* line 2 holds 'other/form/x.png'"):
+        PROTOCOLS.get("megaface").read(megaface)
+
+
+def test_megaface_takes_no_noisy_file_name_for_one_of_two(megaface: Path) -> None:
+    paths = ["A/a0.png", "A/a1.png", "A/0.png", "B/0.png", "B/b1.png"]
+    (megaface / "facescrub_features_list.json").write_text(json.dumps({"id": list("AAABB"), "path": paths}))
+    (megaface / "facescrub_noises.txt").write_text("a1.png\n0.png\n")
+    with pytest.raises(
+        InputError, match=r"facescrub_noises.txt:2: '0.png' names 'facescrub/A/0' and 'facescrub/B/0'; write it with"
+    ):
+        PROTOCOLS.get("megaface").read(megaface)
+    (megaface / "facescrub_noises.txt").write_text("a1.png\nB/0.png\n")
+    assert PROTOCOLS.get("megaface").read(megaface).noise[0].ids == {"facescrub/A/a1", "facescrub/B/0"}
 
 
 def test_megaface_tie_with_a_distractor_is_a_miss(megaface: Path) -> None:
@@ -304,6 +371,9 @@ def test_ijb_verification_by_hand(ijbc: Path) -> None:
     assert report.series["genuine"].tolist() == pytest.approx([expected, np.cos(np.radians(5))], abs=1e-6)
     assert report.metrics["counts"] == {"genuine": 2, "impostor": 10}
     assert [(row["far"], row["accepted_genuine"]) for row in report.metrics["tar_at_far"]] == [(0.1, 2)]
+    left_out = "FAR 1e−6, 1e−5, 1e−4, 0.1 %, 1 %: more impostor comparisons are needed than 10"
+    assert report.metrics["unresolved"] == left_out
+    assert report.notes[-1] == f"{left_out}."
 
 
 def test_ijb_weighting_by_detector_score(ijbc: Path) -> None:
@@ -336,6 +406,10 @@ def test_galleries_are_searched_apart_and_never_merged(ijbc: Path) -> None:
         for name, v in report.metrics["variants"].items()
     }
     assert counts == {"G1": (2, 2, 1), "G2": (1, 1, 2)}
+    assert report.notes[-2:] == (
+        "G1: rank 5, 10: more gallery images are needed than 2; FPIR 1 %, 10 %: more non-mated searches are needed than 1.",
+        "G2: rank 5, 10: more gallery images are needed than 1; FPIR 1 %, 10 %: more non-mated searches are needed than 2.",
+    )
     mean = report.metrics["mean_over_galleries"][0]
     assert (mean["name"], mean["mean"], mean["galleries"]) == ("rank 1", 1.0, [1.0, 1.0])
     below = [1 - wilson(count, count).low for count in (2, 1)]
@@ -351,6 +425,11 @@ def test_galleries_are_searched_apart_and_never_merged(ijbc: Path) -> None:
         ("ijbc_template_pair_label.txt", "1 2\n", ":1: expected 3 numbers"),
         ("ijbc_face_tid_mid.txt", "1.jpg 1\n", ":1: expected 'name template media'"),
         ("ijbc_name_5pts_score.txt", "1.jpg 0 0 0.9\n", ":1: expected 'name', ten coordinates and a score"),
+        (
+            "ijbc_name_5pts_score.txt",
+            f"1.jpg {'0 ' * 10}nan\n",
+            ":1: the detector's score must be a finite number; got 'nan' of '1.jpg'",
+        ),
         ("ijbc_name_5pts_score.txt", f"1.jpg {'0 ' * 10}0.9\n", "no score of the face '2'"),
     ],
 )
@@ -358,6 +437,21 @@ def test_ijb_malformed(ijbc: Path, file: str, text: str, message: str) -> None:
     (ijbc / file).write_text(text)
     with pytest.raises(InputError, match=message):
         PROTOCOLS.get("ijbc").read(ijbc)
+
+
+@pytest.mark.parametrize(("protocol", "face", "template"), [("ijbc", 4, 2), ("ijbc-1n", 4, 2), ("ijbc-1n", 5, 3)])
+def test_ijb_names_a_template_whose_faces_weigh_nothing(ijbc: Path, protocol: str, face: int, template: int) -> None:
+    """Face 4 alone makes the probe 2, face 5 alone the gallery's template 3."""
+    scores = (f"{n}.jpg {'0 ' * 10}{0 if n == face else 0.9}\n" for n in range(1, 8))
+    (ijbc / "ijbc_name_5pts_score.txt").write_text("".join(scores))
+    with pytest.raises(InputError, match=rf"\('template {template}'\) is zero"):
+        run(protocol, ijbc, embedded(FACES), weighting="detector")
+
+
+def test_ijb_pairs_of_one_kind_are_refused_by_name(ijbc: Path) -> None:
+    (ijbc / "ijbc_template_pair_label.txt").write_text("1 2 1\n3 4 1\n")
+    with pytest.raises(InputError, match=r"ijbc_template_pair_label.txt: all 2 pairs are of the same person"):
+        run("ijbc", ijbc, embedded(FACES))
 
 
 def test_ijb_unknown_template_of_a_gallery_is_an_error(ijbc: Path) -> None:

@@ -78,13 +78,22 @@ def test_failures_to_enrol_are_searches_that_found_nobody() -> None:
     assert "failures to enrol 2" in failed.summary()
 
 
+def test_failures_of_strangers_have_no_candidate_and_count() -> None:
+    """One of two strangers failed: at FPIR 0.5 the other may be accepted, so every mate that was enrolled is."""
+    probes, labels = np.array([angle(5), angle(41), angle(10)]), np.array([1, 2, 9])
+    found = identification(probes, labels, GALLERY, GALLERY_LABELS, ranks=(1,), fpirs=(0.5,), failures=1, stranger_failures=1)
+    row = found.open_set[0]
+    assert (row.accepted_non_mated, row.non_mated, row.accepted_mated, row.mated) == (1, 2, 2, 3)
+    assert found.to_report().metrics["failures_to_enrol"] == 2
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"fpirs": (0.1,)}, r"FPIR 0.1 needs ≥ 1/FPIR non-mated searches; got 2"),
         ({"fpirs": (1,)}, "FPIR must lie between 0 and 1; got 1"),
         ({"ranks": (0,)}, r"ranks count from 1; got 0"),
-        ({"failures": -1}, "failures is a number of searches"),
+        ({"failures": -1}, "failures are numbers of searches"),
         ({"probe_labels": np.array([1, 8])}, r"probe labels must be integers of shape \(3,\)"),
         ({"probe_labels": np.array([1, 8, -1])}, "probe 2 has label -1"),
         ({"probe_labels": np.array([7, 8, 9])}, "no probe has its person in the gallery"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,28 @@ from orthodrome.evaluation.pair_lists import read_cfp, read_flagged, read_two_li
 from orthodrome.types import EmbeddingSet, InputError
 
 
+@pytest.mark.parametrize(
+    ("folds", "pairs", "title"),
+    [
+        (10, 300, "LFW verification (View 2, unrestricted, labelled outside data)"),
+        (2, 2, "verification of a list in LFW's form (2 folds, 4 + 4 pairs; not View 2)"),
+    ],
+)
+def test_lfw_is_view_2_only_in_its_shape(tmp_path: Path, folds: int, pairs: int, title: str) -> None:
+    fold = [f"p{n}\t1\t2" for n in range(pairs)] + [f"p{n}\t1\tp{(n + 1) % pairs}\t2" for n in range(pairs)]
+    (tmp_path / "pairs.txt").write_text("\n".join([f"{folds}\t{pairs}", *fold * folds]))
+    ids = tuple(f"p{n}/p{n}_{image:04d}" for n in range(pairs) for image in (1, 2))
+    vectors = np.random.default_rng(0).normal(size=(len(ids), 4)).astype(np.float32)
+    protocol = PROTOCOLS.get("lfw")
+    report = protocol.run(EmbeddingSet(vectors, np.full(len(ids), -1), ids), protocol.read(tmp_path / "pairs.txt")).to_report()
+    assert report.title == title
+
+
 @pytest.fixture
 def cfp(tmp_path: Path) -> Path:
-    """Two people, two frontal and two profile images each; two folds of one same and one different pair, FP and FF alike."""
+    """Two people, two frontal and two profile images each; ten folds of one same and one different pair, FP and FF
+    alike: two kinds of fold in turn.
+    """
     protocol = tmp_path / "cfp" / "Protocol"
     for kind, letter in (("frontal", "F"), ("profile", "P")):
         lines = [
@@ -24,7 +44,7 @@ def cfp(tmp_path: Path) -> Path:
         protocol.mkdir(parents=True, exist_ok=True)
         (protocol / f"Pair_list_{letter}.txt").write_text("\n".join(lines) + "\n")
     for kind in ("FP", "FF"):
-        for fold, (same, different) in enumerate((("1,2", "1,3"), ("3,4", "4,1")), start=1):
+        for fold, (same, different) in enumerate((("1,2", "1,3"), ("3,4", "4,1")) * 5, start=1):
             folder = protocol / "Split" / kind / f"{fold:02d}"
             folder.mkdir(parents=True)
             (folder / "same.txt").write_text(same + "\n")
@@ -34,18 +54,18 @@ def cfp(tmp_path: Path) -> Path:
 
 def test_cfp_fp_compares_frontal_with_profile(cfp: Path) -> None:
     pairs = read_cfp(cfp, "FP")
-    assert list(map(str, pairs.first)) == ["001/frontal/01", "001/frontal/01", "002/frontal/01", "002/frontal/02"]
-    assert list(map(str, pairs.second)) == ["001/profile/02", "002/profile/01", "002/profile/02", "001/profile/01"]
-    assert pairs.same.tolist() == [True, False, True, False]
-    assert pairs.folds.tolist() == [1, 1, 2, 2]
+    assert list(map(str, pairs.first[:4])) == ["001/frontal/01", "001/frontal/01", "002/frontal/01", "002/frontal/02"]
+    assert list(map(str, pairs.second[:4])) == ["001/profile/02", "002/profile/01", "002/profile/02", "001/profile/01"]
+    assert pairs.same.tolist() == [True, False] * 10
+    assert pairs.folds.tolist() == [fold for fold in range(1, 11) for _ in range(2)]
     identities = pairs.identities()
     assert identities is not None
-    assert identities.tolist() == [[0, 0], [0, 1], [1, 1], [1, 0]]
+    assert identities.tolist() == [[0, 0], [0, 1], [1, 1], [1, 0]] * 5
 
 
 def test_cfp_ff_takes_both_sides_from_the_frontal_list(cfp: Path) -> None:
     pairs = read_cfp(cfp / "Protocol", "FF")
-    assert list(map(str, pairs.second)) == ["001/frontal/02", "002/frontal/01", "002/frontal/02", "001/frontal/01"]
+    assert list(map(str, pairs.second[:4])) == ["001/frontal/02", "002/frontal/01", "002/frontal/02", "001/frontal/01"]
 
 
 def test_cfp_runs_on_embeddings_whose_ids_end_in_the_listed_path(cfp: Path) -> None:
@@ -57,7 +77,7 @@ def test_cfp_runs_on_embeddings_whose_ids_end_in_the_listed_path(cfp: Path) -> N
     protocol = PROTOCOLS.get("cfp-fp")
     report = protocol.run(EmbeddingSet(vectors, np.full(len(ids), -1), ids), pairs).to_report()
     assert report.metrics["accuracy"]["mean"] == 1.0
-    assert report.metrics["counts"] == {"genuine": 2, "impostor": 2}
+    assert report.metrics["counts"] == {"genuine": 10, "impostor": 10}
 
 
 @pytest.mark.parametrize(
@@ -68,12 +88,26 @@ def test_cfp_runs_on_embeddings_whose_ids_end_in_the_listed_path(cfp: Path) -> N
         ("Split/FP/01/same.txt", "1,3\n", r"same.txt:1: .*contradicts the file's name"),
         ("Split/FP/02/diff.txt", "1,2\n", r"diff.txt:1: .*contradicts the file's name"),
         ("Split/FP/02/diff.txt", "", r"diff.txt is empty"),
+        ("Split/FP/10/same.txt", "3,4\n4,3\n", r"FP: same.txt of fold 10 has 2 pairs, most other files have 1"),
         ("Pair_list_P.txt", "1 01.jpg\n", r"Pair_list_P.txt:1: expected 'number path'"),
     ],
 )
 def test_cfp_malformed(cfp: Path, file: str, text: str, message: str) -> None:
     (cfp / "Protocol" / file).write_text(text)
     with pytest.raises(InputError, match=message):
+        read_cfp(cfp, "FP")
+
+
+def test_cfp_wants_its_ten_folds(cfp: Path) -> None:
+    folder = cfp / "Protocol" / "Split" / "FP"
+    shutil.copytree(folder / "10", folder / "11")
+    with pytest.raises(InputError, match=r"FP: expected the folders 01 … 10, one for each fold; got 01, .*10, 11$"):
+        read_cfp(cfp, "FP")
+    shutil.rmtree(folder / "10")
+    with pytest.raises(InputError, match=r"expected the folders 01 … 10"):
+        read_cfp(cfp, "FP")
+    shutil.rmtree(folder / "11")
+    with pytest.raises(InputError, match=r"expected the folders 01 … 10"):
         read_cfp(cfp, "FP")
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
-from orthodrome.evaluation.resolution import possible_fars
+from orthodrome.evaluation.resolution import exact_far, possible_fars
 from orthodrome.evaluation.roc import equal_error_rate, roc_curve, tar_at_far
 from orthodrome.types import InputError
 
@@ -201,6 +201,14 @@ def test_errors() -> None:
         tar_at_far([0.5], [0.1, 0.2], [1], [0], [[0, 1]])
     with pytest.raises(InputError, match="pair 1 is labelled different; its identities are 3 and 3"):
         tar_at_far([0.5], [0.1], [1], [0], [[3, 3]])
+
+
+@pytest.mark.parametrize("impostors", [7, 53, 999, 1000, 1001, 10**9 - 1])
+def test_the_far_that_a_refusal_advises_is_possible(impostors: int) -> None:
+    with pytest.raises(InputError, match="Ask for FAR ≥ ") as refused:
+        exact_far("1e-12", impostors)
+    advised = str(refused.value).split("≥ ")[-1].split()[0]
+    assert 1 <= exact_far(advised, impostors) * impostors < 1.1
 
 
 def test_possible_fars() -> None:

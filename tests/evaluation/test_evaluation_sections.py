@@ -63,6 +63,7 @@ METRICS: dict[str, Any] = {
     "mean_over_galleries": [{"name": "rank 1", "mean": 0.7, "interval": INTERVAL, "galleries": [0.6, 0.8]}],
     "compatibility": {"convention": "insightface", "text": "convention insightface: accuracy 0.99350"},
     "failures_to_enrol": 3,
+    "failed_images": {"probes": {"failed": 3, "listed": 1000}, "gallery": {"failed": 0, "listed": 20}},
     "variants": {"G1": {"cmc": [{"rank": 1, "rate": 0.5, "hits": 50, "searches": 100, "interval": INTERVAL}]}},
 }
 
@@ -86,7 +87,10 @@ SAID = {
         "Audited by nearest embeddings",
         "0.8300",
     ],
-    "Failures to enrol": ["3 failures to enrol; their comparisons count as non-matches."],
+    "Failures to enrol": [
+        "3 failures to enrol; their comparisons count as non-matches.",
+        "Images that failed: 3 / 1,000 probes, 0 / 20 gallery.",
+    ],
     "G1": ["50.00 %", "50 / 100"],
 }
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orthodrome.data import open_reader
+from orthodrome.data import VerificationSet, open_reader
 from orthodrome.evaluation import PROTOCOLS
 from orthodrome.evaluation.outcome import Outcome
 from orthodrome.pipeline import (
@@ -279,6 +279,14 @@ def test_kinds_of_bins(onnx_file: Path, tmp_path: Path) -> None:
         evaluate_model(wrong, where)
 
 
+@pytest.mark.parametrize(("same", "kind"), [(True, "the same person"), (False, "different people")])
+def test_a_bin_of_one_kind_of_pair_is_refused_by_name(same: bool, kind: str) -> None:
+    found = VerificationSet((b"",) * 8, np.full(4, same), "sets/odd.bin")
+    embeddings = EmbeddingSet(np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32), np.full(8, -1), found.keys())
+    with pytest.raises(InputError, match=rf"sets/odd\.bin: all 4 pairs are of {kind}"):
+        PROTOCOLS.get("bin").run(embeddings, found)
+
+
 # ------------------------------------------------------------------------------------------------------------ audit
 
 
@@ -287,12 +295,15 @@ def test_overlap_audit_in_the_report(tmp_path: Path, small_faces: Path, small_pa
     vectors = np.random.default_rng(0).normal(size=(len(ids), 8)).astype(np.float32)
     test = EmbeddingSet(vectors, np.full(len(ids), -1), ids)
     result = evaluate_embeddings(test, ProtocolData("pairs", Path(), small_pairs))
-    (tmp_path / "names.txt").write_text("Person 0\nsomebody\n")
-    people = people_tested(ProtocolData("pairs", Path(), small_pairs), test)
+    (tmp_path / "names.txt").write_text("Ann Lee\nsomebody\n")
+    numbered = people_tested(ProtocolData("pairs", Path(), small_pairs), test)
+    named = {f"person_{n}": name for n, name in enumerate(("ann_lee", "Bo", "Cleo", "Dan", "Eve", "Finn"))}
+    people = [named.get(person, "") for person in numbered or ()]
     by_name = audited(result, test, training_set(tmp_path / "names.txt"), people).to_report().metrics["overlap"]
-    assert by_name["pairs"] == [{"train": "Person 0", "test": "person_0"}]
+    assert by_name["pairs"] == [{"train": "Ann Lee", "test": "ann_lee"}]
+    assert by_name["text"] == "1 of 6 test people have the name of one of 2 training people"
     by_folder = audited(result, test, training_set(small_faces), people).to_report().metrics["overlap"]
-    assert len(by_folder["pairs"]) == 6
+    assert by_folder["text"].startswith("not looked for: the training people have numbers or codes for names ('person_0', …)")
     save_embeddings(test, tmp_path / "train.npz")
     found = audited(result, test, training_set(tmp_path / "train.npz"), people)
     assert found.to_report().metrics["overlap"]["pairs"][0]["score"] > 0.8  # the images of the list, with all of a person
@@ -300,6 +311,31 @@ def test_overlap_audit_in_the_report(tmp_path: Path, small_faces: Path, small_pa
     nameless = audited(result, test, training_set(tmp_path / "names.txt"), None).to_report().metrics["overlap"]
     assert nameless["pairs"] == []
     assert "name no people" in nameless["text"]
+
+
+NAMES = ("Ann_Lee", "Bo", "Cleo Núñez", "Dan O'Neil")
+
+
+@pytest.mark.parametrize(
+    ("training", "tested", "text"),
+    [
+        (["10000", "10001"], NAMES, "not looked for: the training people have numbers or codes for names ('10000', …)"),
+        (["n000001", "n000002"], NAMES, "not looked for: the training"),
+        (["m.0107_f", "m.0bh7c", "m.01_x2z"], NAMES, "not looked for: the training"),
+        (["id_0", "id_1", "id_2"], NAMES, "not looked for: the training"),
+        (NAMES, ["001", "002"], "not looked for: the test people have numbers or codes for names ('001', …)"),
+        (NAMES, [], "not looked for: the lists of this protocol name no people"),
+        (["bo", "7"], NAMES, "1 of 4 test people have the name of one of 2 training people; 1 training names are numbers"),
+        (["bo", "李娜"], NAMES, "1 of 4 test people have the name of one of 2 training people"),
+    ],
+)
+def test_the_audit_by_name_wants_names(training: list[str], tested: list[str], text: str) -> None:
+    """Folders that are numbers share no name with anybody, which reassures falsely."""
+    test = EmbeddingSet(np.eye(4, dtype=np.float32), np.full(4, -1), tuple("abcd"))
+    people = [*tested, *[""] * (4 - len(tested))]
+    found = audited(Outcome(Report("x", "x", {})), test, training, people).to_report()
+    assert found.metrics["overlap"]["text"].startswith(text)
+    assert ("embeddings of the training set are needed" in found.notes[-1]) == text.startswith("not looked for")
 
 
 def test_the_audit_knows_people_as_the_protocol_does(tmp_path: Path) -> None:

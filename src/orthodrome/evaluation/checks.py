@@ -42,6 +42,13 @@ def same_array(same: ArrayLike, count: int) -> np.ndarray:
     return array.astype(bool)
 
 
+def check_both_kinds(same: np.ndarray, source: str) -> None:
+    """Raises InputError naming the ``source`` where all pairs are of one kind: ``same`` bool (N,)."""
+    if same.all() or not same.any():
+        kind = "the same person" if same.all() else "different people"
+        raise InputError(f"{source}: all {len(same):,} pairs are of {kind}; error rates need pairs of both kinds")
+
+
 def identity_codes(identities: ArrayLike, same: np.ndarray) -> np.ndarray:
     """Identities (N, 2) of any type, as codes int64 (N, 2) in [0, people) in the sorted order of the
     identities.

@@ -4,7 +4,7 @@ A search is *mated* where its person is in the gallery. Rank: one more than the 
 as the person's best image; ties count against the probe. FPIR = non-mated searches with a candidate at or above the threshold /
 non-mated searches. TPIR = mated searches whose own person scores at or above it / mated searches; DIR asks for rank 1 besides
 (Phillips, Grother & Micheals, "Evaluation methods in face recognition", 2005). FNIR = 1 − TPIR, as NIST FRTE prints it. A search that
-could not be made, because the face was not enrolled, is a mated search that found nobody.
+could not be made, because the face was not enrolled, counts: a mated one found nobody, a non-mated one has no candidate.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from orthodrome.evaluation.intervals import rates_by_identity, wilson
 from orthodrome.evaluation.outcome import Outcome
-from orthodrome.evaluation.resolution import Rate, small_counts_warning
+from orthodrome.evaluation.resolution import Rate, possible_rates, small_counts_warning, unresolved
 from orthodrome.evaluation.roc import TarAtFar, tar_at_far
 from orthodrome.evaluation.searches import NOT_ENROLLED, Searches, search_all
 from orthodrome.types import InputError, Interval, Report
@@ -33,7 +33,7 @@ CONVENTIONS = (
     "FPIR: non-mated searches with a candidate at or above the threshold, over all non-mated searches. The threshold is the smallest "
     "that accepts at most ⌊FPIR·N⌋ of them; nothing interpolated.",
     "TPIR: mated searches whose own person scores at or above the threshold, whatever the rank; DIR: at rank 1 besides. FNIR = 1 − TPIR.",
-    "Failures to enrol are mated searches that found nobody.",
+    "Failures to enrol count: such a mated search found nobody, such a non-mated one has no candidate.",
 )
 
 
@@ -104,7 +104,7 @@ class IdentificationReport:
         return {
             "cmc": [asdict(point) for point in self.cmc],
             "open_set": [{**asdict(row), "fnir": row.fnir, "achieved": row.achieved} for row in self.open_set],
-            "failures_to_enrol": self.searches.failures,
+            "failures_to_enrol": self.searches.failures + self.searches.stranger_failures,
             "search_counts": {
                 "mated": self.searches.mated,
                 "non_mated": len(self.searches.stranger_scores),
@@ -137,14 +137,16 @@ def identification(
     ranks: Sequence[int] = RANKS,
     fpirs: Sequence[Rate] = FPIRS,
     failures: int = 0,
+    stranger_failures: int = 0,
 ) -> IdentificationReport:
     """Search ``probes`` (P, D) in a ``gallery`` (G, D) on canonical scores; labels integers (P,) ≥ 0 and (G,), negative for distractors.
 
-    CMC at ``ranks`` over the mated searches; TPIR and DIR at ``fpirs`` where there are non-mated ones. ``failures``: mated probes that
-    could not be enrolled, and are not among ``probes``. Raises InputError where no probe is mated, a rank is below 1, an FPIR is not
-    in (0, 1) or asks for less than one of the non-mated searches, and as `search_all`.
+    CMC at ``ranks`` over the mated searches; TPIR and DIR at ``fpirs`` where there are non-mated ones. ``failures`` and
+    ``stranger_failures``: mated and non-mated probes that could not be enrolled, and are not among ``probes``. Raises InputError where
+    no probe is mated, a rank is below 1, an FPIR is not in (0, 1) or asks for less than one of the non-mated searches, and as `search_all`.
     """
-    return identification_of(search_all(probes, probe_labels, gallery, gallery_labels, failures), ranks=ranks, fpirs=fpirs)
+    searches = search_all(probes, probe_labels, gallery, gallery_labels, failures, stranger_failures)
+    return identification_of(searches, ranks=ranks, fpirs=fpirs)
 
 
 def identification_of(searches: Searches, *, ranks: Sequence[int] = RANKS, fpirs: Sequence[Rate] = FPIRS) -> IdentificationReport:
@@ -153,9 +155,19 @@ def identification_of(searches: Searches, *, ranks: Sequence[int] = RANKS, fpirs
     return IdentificationReport(cmc(searches, ranks), rows, searches)
 
 
-def possible_fpirs(fpirs: Sequence[Rate], strangers: int) -> tuple[Rate, ...]:
-    """Those of ``fpirs`` that so many non-mated searches resolve."""
-    return tuple(fpir for fpir in fpirs if Fraction(str(fpir)) * strangers >= 1)
+def resolved_metrics(searches: Searches, ranks: Sequence[int], fpirs: Sequence[Rate]) -> dict[str, Any]:
+    """The metrics of the searches at those of ``ranks`` and ``fpirs`` that they resolve; ``unresolved`` says which others were asked
+    for.
+    """
+    strangers = len(searches.stranger_scores)
+    possible = [rank for rank in ranks if rank <= searches.gallery]
+    metrics = identification_of(searches, ranks=possible, fpirs=possible_rates(fpirs, strangers)).metrics()
+    beyond = ", ".join(str(rank) for rank in ranks if rank not in possible)
+    left_out = (
+        f"rank {beyond}: more gallery images are needed than {searches.gallery:,}" if beyond else "",
+        unresolved("FPIR", fpirs, strangers, "non-mated searches"),
+    )
+    return {**metrics, "unresolved": "; ".join(filter(None, left_out))}
 
 
 def cmc(searches: Searches, ranks: Sequence[int] = RANKS) -> tuple[RankRate, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from orthodrome.evaluation.wording import false_accept_rate, percent, span
+from orthodrome.evaluation.wording import failed_images, false_accept_rate, percent, span
 from orthodrome.types import Report
 
 
@@ -118,6 +118,10 @@ def _failures(count: int) -> Iterator[str]:
     yield f"failures to enrol {count:,}"
 
 
+def _failed_images(lists: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    yield f"images that failed: {failed_images(lists)}"
+
+
 def _unresolved(text: str) -> Iterator[str]:
     yield text
 
@@ -144,6 +148,7 @@ LINES: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "fairness": _fairness,
     "unresolved": _unresolved,
     "failures_to_enrol": _failures,
+    "failed_images": _failed_images,
     "overlap": _overlap,
     "compatibility": _compatibility,
     "variants": _variants,

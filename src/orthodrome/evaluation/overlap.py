@@ -18,12 +18,23 @@ NEAREST = 20
 """How many of the nearest pairs of people an audit by embeddings lists."""
 
 _NUMBER = re.compile(r"_\d{4}$")
+_TOKEN = re.compile(r"[^\W_]+")
 
 
 def people_of(embeddings: EmbeddingSet) -> tuple[str, ...]:
     """The person of each embedding (N,), as its id names it: the folder it lies in, or a file name without LFW's ``_0001``."""
     stems = [without_suffix(identifier) for identifier in embeddings.ids]
     return tuple(stem.split("/")[-2] if "/" in stem else _NUMBER.sub("", stem) for stem in stems)
+
+
+def codes_among(names: Iterable[str]) -> int:
+    """How many of the distinct ``names`` are numbers or codes, which say nothing about another set.
+
+    A name has words, two letters or more that are not mixed with digits, and nobody else has the same ones: ``10000``, ``n000001``,
+    ``m.0bh7c`` are codes, and all but one of ``person_0``, ``person_1``, … are.
+    """
+    distinct = {_plain(name): _words(name) for name in names}
+    return len(distinct) - len({words for words in distinct.values() if len(words) > 1})
 
 
 def overlap_by_name(train: Iterable[str], test: Iterable[str]) -> dict[str, Any]:
@@ -82,6 +93,11 @@ def _templates(embeddings: EmbeddingSet, what: str, given: Sequence[str] | None)
     _, vectors = pool(unit_vectors(embeddings.vectors, embeddings.ids), labels)
     first = np.unique(labels, return_index=True)[1]
     return [people[row] for row in first.tolist()], vectors
+
+
+def _words(name: str) -> str:
+    letters = unicodedata.normalize("NFKD", name).casefold()
+    return "".join(token for token in _TOKEN.findall(letters) if token.isalpha())
 
 
 def _plain(name: str) -> str:

@@ -3,7 +3,8 @@
 The forms were checked against public readers of the published files, since the files themselves may not be handed on:
 
 * CFP: ``Pair_list_F.txt`` and ``Pair_list_P.txt`` hold ``number path`` lines, numbered from 1; ``Split/FP/01/same.txt`` and
-  ``diff.txt``, … ``10``, hold ``a,b`` lines: a is a number of the frontal list, b of the profile list (FP) or the frontal one (FF).
+  ``diff.txt``, … ``10``, hold 350 ``a,b`` lines each: a is a number of the frontal list, b of the profile list (FP) or the
+  frontal one (FF).
 * AgeDB-30: ``left right flag`` lines, 600 for each of 10 folds in turn, flag 1 for the same person.
 * CALFW, CPLFW: two lines ``file flag`` for each pair, 3,000 pairs of the same person first, then 3,000 of different people (flag 0).
   In CALFW's list the flag of the first kind is the fold, 1 … 10.
@@ -12,6 +13,7 @@ The forms were checked against public readers of the published files, since the 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,7 +37,8 @@ def read_cfp(path: PathLike, kind: str) -> Pairs:
 
     Ids are the last three parts of the paths in the lists: ``001/frontal/01``; the person is the first of them. ``lines`` are those of
     ``same.txt`` and ``diff.txt`` in turn, since the list is many files. Raises InputError for a file that is missing or malformed, a
-    number that the image lists do not have, and a pair whose people contradict the file it stands in.
+    number that the image lists do not have, a pair whose people contradict the file it stands in, folders other than 1 … 10, and files
+    of different lengths.
     """
     root = Path(path)
     root = root / "Protocol" if (root / "Protocol").is_dir() else root
@@ -47,7 +50,7 @@ def read_cfp(path: PathLike, kind: str) -> Pairs:
     frontal = _numbered_images(root / "Pair_list_F.txt")
     other = _numbered_images(root / "Pair_list_P.txt") if kind == "FP" else frontal
     rows: list[Row] = []
-    for fold, split in enumerate(sorted(entry for entry in folder.iterdir() if entry.is_dir()), start=1):
+    for fold, split in enumerate(_fold_folders(folder), start=1):
         for file, same in ((split / "same.txt", True), (split / "diff.txt", False)):
             for number, line in enumerate(text_lines(file, "list of pairs"), start=1):
                 first, second = _numbers(f"{file}:{number}", line, frontal, other)
@@ -56,6 +59,7 @@ def read_cfp(path: PathLike, kind: str) -> Pairs:
                         f"{file}:{number}: {line.strip()!r} compares {first} with {second}, which contradicts the file's name"
                     )
                 rows.append((first, second, same, fold, number))
+    _check_equal_files(folder, rows)
     return _pairs(rows, str(folder))
 
 
@@ -90,6 +94,27 @@ def read_two_lines(path: PathLike) -> Pairs:
     folds = _interleaved_folds(str(path), np.array([flag for (_, flag), _ in halves]))
     rows = [(a, b, flag > 0, int(folds[i]), 2 * i + 1) for i, ((a, flag), (b, _)) in enumerate(halves)]
     return _pairs(rows, str(path))
+
+
+def _fold_folders(folder: Path) -> list[Path]:
+    """The folders of the folds, 1 … 10."""
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    numbered = {int(name): folder / name for name in names if name.isdecimal()}
+    if len(names) != FOLDS or sorted(numbered) != list(range(1, FOLDS + 1)):
+        raise InputError(f"{folder}: expected the folders 01 … {FOLDS}, one for each fold; got {', '.join(names) or 'none'}")
+    return [numbered[fold] for fold in sorted(numbered)]
+
+
+def _check_equal_files(folder: Path, rows: Sequence[Row]) -> None:
+    """The same number of pairs of either kind in every fold, as published: a line that was lost or added shows."""
+    counts = Counter((fold, same) for _, _, same, fold, _ in rows)
+    usual = Counter(counts.values()).most_common(1)[0][0]
+    for (fold, same), count in counts.items():
+        if count != usual:
+            raise InputError(
+                f"{folder}: {'same' if same else 'diff'}.txt of fold {fold} has {count} pairs, most other files have {usual}; "
+                "a line was lost or added"
+            )
 
 
 def _numbered_images(path: Path) -> dict[int, ImagePath]:

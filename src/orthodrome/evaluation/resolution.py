@@ -4,9 +4,11 @@ trusted.
 
 from __future__ import annotations
 
-from decimal import Decimal
+from collections.abc import Sequence
+from decimal import ROUND_CEILING, Context, Decimal
 from fractions import Fraction
 
+from orthodrome.evaluation.wording import false_accept_rate
 from orthodrome.types import InputError
 
 Rate = float | Fraction | Decimal | str
@@ -16,6 +18,23 @@ Rate = float | Fraction | Decimal | str
 def possible_fars(impostors: int) -> tuple[float, ...]:
     """0.1, 0.01, 0.001, … as far as FAR·``impostors`` ≥ 1."""
     return tuple(float(f"1e-{digits}") for digits in range(1, len(str(impostors))))
+
+
+def possible_rates(rates: Sequence[Rate], trials: int) -> tuple[Rate, ...]:
+    """Those of ``rates`` with rate·``trials`` ≥ 1."""
+    return tuple(rate for rate in rates if Fraction(str(rate)) * trials >= 1)
+
+
+def far_or_lowest(far: float, impostors: int) -> tuple[float, ...]:
+    """``far`` where so many impostors resolve it, or the lowest of `possible_fars`; none where they resolve not even 0.1."""
+    return (far,) if possible_rates((far,), impostors) else possible_fars(impostors)[-1:]
+
+
+def unresolved(name: str, rates: Sequence[Rate], trials: int, what: str) -> str:
+    """Empty, or which of ``rates`` are not told, because there are no more than so many ``what``."""
+    possible = possible_rates(rates, trials)
+    left_out = ", ".join(false_accept_rate(float(Fraction(str(rate)))) for rate in rates if rate not in possible)
+    return f"{name} {left_out}: more {what} are needed than {trials:,}" if left_out else ""
 
 
 def exact_far(far: Rate, impostors: int) -> Fraction:
@@ -32,9 +51,14 @@ def exact_far(far: Rate, impostors: int) -> Fraction:
     if exact * impostors < 1:
         raise InputError(
             f"FAR {far} needs ≥ 1/FAR = {-(-exact.denominator // exact.numerator):,} impostors; "
-            f"got {impostors:,}. Ask for FAR ≥ {1 / impostors:.2g} or compare more people"
+            f"got {impostors:,}. Ask for FAR ≥ {_lowest_far(impostors):g} or compare more people"
         )
     return exact
+
+
+def _lowest_far(impostors: int) -> float:
+    """1/``impostors`` with two digits, rounded up, so that as many impostors resolve it."""
+    return float(Context(prec=2, rounding=ROUND_CEILING).divide(Decimal(1), Decimal(impostors)))
 
 
 def small_counts_warning(accepted_impostor: int, impostor: int, accepted_genuine: int, genuine: int) -> str:

@@ -21,6 +21,7 @@ class Searches:
     ``mate_scores`` float32 (M,): the best score of an own image; ``ahead`` int64 (M,): gallery images of other people that score at
     least as high, so that ties count against the probe; ``mated_people`` (M,). ``stranger_scores`` float32 (N,): the best score of each
     non-mated search; ``stranger_people`` (N,). ``gallery``: images in it. ``failures``: mated searches that could not be made.
+    ``stranger_failures``: non-mated ones, which are among the N, last, with the score `NOT_ENROLLED`.
     """
 
     mate_scores: np.ndarray
@@ -30,6 +31,7 @@ class Searches:
     stranger_people: np.ndarray
     gallery: int
     failures: int = 0
+    stranger_failures: int = 0
 
     @property
     def mated(self) -> int:
@@ -46,19 +48,26 @@ class Searches:
 
 
 def search_all(
-    probes: ArrayLike, probe_labels: ArrayLike, gallery: ArrayLike, gallery_labels: ArrayLike, failures: int = 0
+    probes: ArrayLike,
+    probe_labels: ArrayLike,
+    gallery: ArrayLike,
+    gallery_labels: ArrayLike,
+    failures: int = 0,
+    stranger_failures: int = 0,
 ) -> Searches:
     """Search each probe (P, D) in the gallery (G, D). Labels are integers (P,) ≥ 0 and (G,), where a negative one is nobody's mate.
 
-    A probe whose label is not in the gallery is a non-mate, never an error. Raises InputError for labels of the wrong length or type,
-    a probe of unknown person, and naming the row of an embedding that is zero, NaN or infinite.
+    A probe whose label is not in the gallery is a non-mate, never an error. ``failures`` and ``stranger_failures``: mated and non-mated
+    probes that could not be enrolled, and are not among ``probes``; each counts as a person of its own. Raises
+    InputError for labels of the wrong length or type, a probe of unknown person, and naming the row of an embedding that is zero, NaN or
+    infinite.
     """
     from orthodrome.evaluation.streaming import count_at_or_above, top_k  # imports torch
 
     probe_array, gallery_array = np.asarray(probes), np.asarray(gallery)
     people, mates = _labels(probe_labels, len(probe_array), "probe"), _labels(gallery_labels, len(gallery_array), "gallery")
-    if failures < 0:
-        raise InputError(f"failures is a number of searches, ≥ 0; got {failures}")
+    if min(failures, stranger_failures) < 0:
+        raise InputError(f"failures are numbers of searches, ≥ 0; got {failures} mated and {stranger_failures} non-mated")
     unknown = np.flatnonzero(people < 0)
     if unknown.size:
         raise InputError(
@@ -72,7 +81,9 @@ def search_all(
     strangers = np.empty(0, dtype=np.float32)
     if not mated.all():
         strangers = top_k(probe_array[~mated], gallery_array, 1).scores[:, 0]
-    return Searches(best, ahead, people[mated], strangers, people[~mated], len(gallery_array), failures)
+    strangers = np.append(strangers, np.full(stranger_failures, NOT_ENROLLED))
+    others = np.append(people[~mated], -1 - failures - np.arange(stranger_failures))
+    return Searches(best, ahead, people[mated], strangers, others, len(gallery_array), failures, stranger_failures)
 
 
 def best_mates(probes: np.ndarray, people: np.ndarray, gallery: np.ndarray, mates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -86,6 +86,11 @@ def counted(count: int, total: int) -> str:
     return f"{count:,} / {total:,}"
 
 
+def failed_images(lists: Mapping[str, Mapping[str, int]]) -> str:
+    """``1 / 4 probes, 0 / 2 gallery``: the images of each list that could not be enrolled."""
+    return ", ".join(f"{counted(found['failed'], found['listed'])} {name}" for name, found in lists.items())
+
+
 def span(interval: Mapping[str, Any] | None) -> str:
     """An interval out of JSON, in per cent: ``90.66–92.09 %``, below 0.1 % with two digits that say something;
     ``–`` where there is none.

@@ -17,14 +17,19 @@ def _add(row: EvaluationProtocol) -> None:
     PROTOCOLS.add(row.name, row)
 
 
-for _name, _description, _needs, _read, _title in (
-    (
+_add(
+    EvaluationProtocol(
         "lfw",
         "LFW View 2: 10 folds of 300 + 300 pairs from pairs.txt; accuracy, EER, TAR@FAR",
-        "pairs.txt",
         read_pairs,
-        "LFW verification (View 2, unrestricted, labelled outside data)",
-    ),
+        resolve_pairs,
+        verification.verify_lfw,
+        "pairs.txt",
+        verification.CONVENTION_OPTION,
+        people=Pairs.people,
+    )
+)
+for _name, _description, _needs, _read, _title in (
     ("pairs", "the same for any list in the form of LFW's pairs.txt", "a list like pairs.txt", read_pairs, "k-fold verification"),
     (
         "cfp-fp",

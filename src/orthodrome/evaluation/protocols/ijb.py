@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from orthodrome.evaluation.identification import CONVENTIONS, FPIRS, identification, possible_fpirs
+from orthodrome.evaluation.checks import check_both_kinds
+from orthodrome.evaluation.identification import CONVENTIONS, FPIRS, resolved_metrics
 from orthodrome.evaluation.intervals import of_mean
 from orthodrome.evaluation.listed import find_images, match_rows
 from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.protocols.ijb_lists import Faces, Identification, Verification
-from orthodrome.evaluation.resolution import possible_fars
+from orthodrome.evaluation.resolution import possible_rates, unresolved
 from orthodrome.evaluation.roc import roc_summary
 from orthodrome.evaluation.scores import scores_of_rows, unit_vectors, usable
+from orthodrome.evaluation.searches import search_all
 from orthodrome.evaluation.templates import WEIGHTINGS, pool
 from orthodrome.types import EmbeddingSet, Interval, PathLike, Report
 
@@ -32,22 +34,25 @@ def face_images(lists: Verification | Identification, root: PathLike) -> dict[st
 
 def verify_templates(embeddings: EmbeddingSet, lists: Verification, *, protocol: str, weighting: str = "equal") -> Result:
     """TAR at FAR 10⁻⁶ … 10⁻¹, as far as the impostor pairs resolve it, and EER, of the listed pairs of templates."""
+    check_both_kinds(lists.same, lists.source)
     names, vectors = _templates(embeddings, lists.faces, weighting)
     first, second = (np.searchsorted(names, side) for side in (lists.first, lists.second))
-    units = unit_vectors(vectors, tuple(f"template {name}" for name in names.tolist()))
+    units = unit_vectors(vectors, _called(names))
     scores = scores_of_rows(units, units, first, second)
     genuine, impostor = scores[lists.same], scores[~lists.same]
-    resolved = possible_fars(len(impostor))
-    eer, rows = roc_summary(genuine, impostor, [far for far in FARS if far in resolved])
+    eer, rows = roc_summary(genuine, impostor, possible_rates(FARS, len(impostor)))
+    left_out = unresolved("FAR", FARS, len(impostor), "impostor comparisons")
     metrics: dict[str, Any] = {
         "eer": asdict(eer),
         "tar_at_far": [{**asdict(row), "achieved": row.achieved} for row in rows],
         "counts": {"genuine": len(genuine), "impostor": len(impostor)},
+        "unresolved": left_out,
     }
     title = f"{protocol.upper()[:3]}-{protocol.upper()[3:]} 1:1 templates, weighting {weighting}"
     notes = (
         _template_note(weighting),
         "Intervals: Wilson's, which takes comparisons as independent: the list does not name the people.",
+        *([f"{left_out}."] if left_out else []),
     )
     return Outcome(Report(protocol, title, metrics, {"genuine": genuine, "impostor": impostor}, notes))
 
@@ -59,23 +64,31 @@ def identify_templates(embeddings: EmbeddingSet, lists: Identification, *, proto
     """
     names, vectors = _templates(embeddings, lists.faces, weighting)
     probes, people = lists.probes
-    probe_vectors = vectors[np.searchsorted(names, probes)]
+    probe_vectors = _vectors_of(probes, names, vectors)
     variants: dict[str, Any] = {}
     for name, (templates, subjects) in lists.galleries.items():
-        strangers = int((~np.isin(people, subjects)).sum())
-        ranks = [rank for rank in RANKS if rank <= len(templates)]
-        sides = (probe_vectors, people, vectors[np.searchsorted(names, templates)], subjects)
-        variants[name] = identification(*sides, ranks=ranks, fpirs=possible_fpirs(FPIRS, strangers)).metrics()
+        sides = (probe_vectors, people, _vectors_of(templates, names, vectors), subjects)
+        variants[name] = resolved_metrics(search_all(*sides), RANKS, FPIRS)
     metrics = {"mean_over_galleries": _mean(list(variants.values())), "variants": variants}
     title = f"{protocol.upper()[:3]}-{protocol.upper()[3:4]} 1:N templates, weighting {weighting}"
     note = "Each gallery alone; probes of the other's people are non-mates. The mean of the two is the figure to quote."
-    return Outcome(Report(protocol, title, metrics, {}, (*CONVENTIONS, note, _template_note(weighting))))
+    left_out = [f"{name}: {found['unresolved']}." for name, found in variants.items() if found["unresolved"]]
+    return Outcome(Report(protocol, title, metrics, {}, (*CONVENTIONS, note, _template_note(weighting), *left_out)))
 
 
 def _templates(embeddings: EmbeddingSet, faces: Faces, weighting: str) -> tuple[np.ndarray, np.ndarray]:
     rows = match_rows(embeddings, faces.ids, faces.where)
     usable(embeddings.vectors, embeddings.ids)  # a zero or NaN embedding is named here, before it hides in a template
     return pool(WEIGHTINGS.get(weighting)(embeddings.vectors[rows], faces.scores), faces.templates, faces.media)
+
+
+def _vectors_of(templates: np.ndarray, names: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """The vectors (T, D) of the ``templates`` (T,) by ``names`` (N,) of ``vectors`` (N, D); one that is unusable is named."""
+    return usable(vectors[np.searchsorted(names, templates)], _called(templates))
+
+
+def _called(templates: np.ndarray) -> tuple[str, ...]:
+    return tuple(f"template {template}" for template in templates.tolist())
 
 
 def _template_note(weighting: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ def read_verification(path: PathLike, prefix: str) -> Verification:
     """A folder with ``ijbc_face_tid_mid.txt`` (name, template, media), ``ijbc_template_pair_label.txt`` (template, template, 1 or 0) and,
     for weighting by it, ``ijbc_name_5pts_score.txt`` (name, ten coordinates, score); ``prefix`` is ``ijbb`` or ``ijbc``.
 
-    Raises InputError with ``file:line`` for a malformed line and a template that has no face.
+    Raises InputError with ``file:line`` for a malformed line, a score that is not finite and a template that has no face.
     """
     faces = _read_faces(Path(path), prefix)
     file = Path(path) / f"{prefix}_template_pair_label.txt"
@@ -95,9 +96,12 @@ def _read_scores(file: Path, ids: Sequence[str]) -> np.ndarray:
         fields = line.split()
         try:
             name, *values = fields
-            scores[without_suffix(name)] = list(map(float, values))[10]
+            score = list(map(float, values))[10]
         except (ValueError, IndexError):
             raise InputError(f"{file}:{number}: expected 'name', ten coordinates and a score; got {line!r}") from None
+        if not math.isfinite(score):
+            raise InputError(f"{file}:{number}: the detector's score must be a finite number; got {fields[11]!r} of {name!r}")
+        scores[without_suffix(name)] = score
     missing = next((identifier for identifier in ids if identifier not in scores), None)
     if missing is not None:
         raise InputError(f"{file}: no score of the face {missing!r}")

@@ -20,7 +20,7 @@ from orthodrome.evaluation.identification import rates
 from orthodrome.evaluation.listed import find_images, match_rows, people_in_rows, text_lines, without_suffix
 from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.protocols.search import distractor_rows, growing_sizes
-from orthodrome.evaluation.resolution import possible_fars, small_counts_warning
+from orthodrome.evaluation.resolution import far_or_lowest, small_counts_warning, unresolved
 from orthodrome.evaluation.roc import TarAtFar
 from orthodrome.evaluation.scores import scores_of_rows, unit_vectors
 from orthodrome.evaluation.searches import matching_rows
@@ -31,13 +31,21 @@ PROBES, DISTRACTORS = "facescrub", "megaface"
 
 
 @dataclass(frozen=True)
+class Noise:
+    """Ids of the noisy images that one list of noise names, and a note on how many of its lines do."""
+
+    ids: frozenset[str]
+    note: str
+
+
+@dataclass(frozen=True)
 class MegafaceLists:
-    """Ids of the ``probes`` and of their ``people``, of the ``distractors``, and of the noisy ones of both (None: no list of noise)."""
+    """Ids of the ``probes`` and of their ``people``, of the ``distractors``, and of the noisy ones of either, one `Noise` a list."""
 
     probes: tuple[str, ...]
     people: tuple[str, ...]
     distractors: tuple[str, ...]
-    noise: frozenset[str] | None
+    noise: tuple[Noise, ...]
     source: str
 
     def where(self, identifier: str) -> str:
@@ -54,11 +62,12 @@ def read_megaface(path: PathLike) -> MegafaceLists:
     """A folder with the probe list ``facescrub_features_list.json``, the largest ``megaface_features_list.json_*_*`` of the devkit, and,
     where there are any, insightface's ``facescrub_noises.txt`` and ``megaface_noises.txt``.
 
-    Lists hold ``{"path": [...]}``, and the probes' also ``"id"``, the people; noise files one file name a line (the last field, of
-    distractors with two folders), lines that begin with # left out. Ids: ``facescrub/person/file``, ``megaface/a/b/file``. Sizes of the
+    Lists hold ``{"path": [...]}``, and the probes' also ``"id"``, the people; noise files one file a line (the last field, with the
+    folders of it or some of them), lines that begin with # left out. Ids: ``facescrub/person/file``, ``megaface/a/b/file``. Sizes of the
     sweep are the first 10, 100, … of the one distractor list, so that each gallery holds the one before; the devkit's lists of each size
-    are other draws. Raises InputError for a list that is missing or malformed. Lists of noise name
-    images of the whole sets; those that the other lists do not name are of no concern.
+    are other draws. Lists of noise name images of the whole sets; how many of their lines name images of the other lists is noted. Raises
+    InputError for a list that is missing or malformed, a list of noise of which no line names a listed image, and ``file:line`` of a
+    line that names two.
     """
     folder = Path(path)
     probe_file = folder / "facescrub_features_list.json"
@@ -86,9 +95,10 @@ def evaluate_megaface(embeddings: EmbeddingSet, lists: MegafaceLists) -> Result:
         embeddings.vectors[match_rows(embeddings, ids, lists.where)] for ids in (lists.probes, lists.distractors)
     )
     variants: dict[str, Any] = {"raw": measure(probes, labels, distractors)}
-    if lists.noise is not None:
+    if lists.noise:
+        noisy = frozenset().union(*(part.ids for part in lists.noise))
         clean, clean_distractors = (
-            np.array([i not in lists.noise for i in ids], dtype=bool) for ids in (lists.probes, lists.distractors)
+            np.array([i not in noisy for i in ids], dtype=bool) for ids in (lists.probes, lists.distractors)
         )
         kept = distractors[clean_distractors]
         variants["dropped"] = measure(probes[clean], labels[clean], kept)
@@ -101,6 +111,8 @@ def evaluate_megaface(embeddings: EmbeddingSet, lists: MegafaceLists) -> Result:
         "raw: every image. dropped: noisy probes and distractors left out. insightface-refined: noisy distractors left out, features of "
         "noisy probes replaced by the mean of their person's clean ones, which uses the labels of the test (without insightface's random "
         "± 0.001).",
+        *(part.note for part in lists.noise),
+        *(f"{name}: {found['unresolved']}." for name, found in variants.items() if found["unresolved"]),
     )
     return Outcome(
         Report("megaface", f"MegaFace-style, {len(lists.distractors):,} distractors", {"variants": variants}, {}, notes)
@@ -108,7 +120,7 @@ def evaluate_megaface(embeddings: EmbeddingSet, lists: MegafaceLists) -> Result:
 
 
 def measure(probes: np.ndarray, labels: np.ndarray, distractors: np.ndarray) -> dict[str, Any]:
-    """The metrics ``rank_by_distractors`` and ``tar_at_far`` of probes (P, D) with labels (P,) among distractors (N, D)."""
+    """The metrics ``rank_by_distractors``, ``tar_at_far`` and ``unresolved`` of probes (P, D) with labels (P,) among distractors (N, D)."""
     units = unit_vectors(probes)
     first, second = matching_rows(labels, labels)
     searching = first != second
@@ -120,11 +132,13 @@ def measure(probes: np.ndarray, labels: np.ndarray, distractors: np.ndarray) -> 
     highest = _highest(probes, distractors, sizes)
     hits = scores[:, None] > highest[first]
     once = first < second
+    impostors = len(probes) * len(distractors)
     rows = verification_rows(scores[once], labels[first[once]], probes, distractors)
     return {
         "rank_by_distractors": distractor_rows(sizes, hits, labels[first]),
         "tar_at_far": [{**asdict(row), "achieved": row.achieved} for row in rows],
-        "counts": {"genuine": int(once.sum()), "impostor": len(probes) * len(distractors)},
+        "counts": {"genuine": int(once.sum()), "impostor": impostors},
+        "unresolved": unresolved("FAR", (FAR,), impostors, "impostor comparisons"),
     }
 
 
@@ -137,8 +151,7 @@ def verification_rows(genuine: np.ndarray, people: np.ndarray, probes: np.ndarra
     """
     from orthodrome.evaluation.streaming import compare_all  # imports torch
 
-    impostors = len(probes) * len(distractors)
-    fars = (FAR,) if FAR * impostors >= 1 else possible_fars(impostors)[-1:]
+    fars = far_or_lowest(FAR, len(probes) * len(distractors))
     if not fars:
         return []
     first = np.arange(len(probes)) == 0
@@ -208,13 +221,38 @@ def _ids(folder: str, paths: list[Any], parts: int) -> tuple[str, ...]:
     return tuple("/".join([folder, *without_suffix(str(path)).split("/")[-parts:]]) for path in paths)
 
 
-def _noise(folder: Path, probes: tuple[str, ...], distractors: tuple[str, ...]) -> frozenset[str] | None:
-    found = []
-    by_file = {identifier.split("/")[-1]: identifier for identifier in probes}
-    by_path = {identifier.split("/", 1)[1]: identifier for identifier in distractors}
-    for name, known in ((f"{PROBES}_noises.txt", by_file), (f"{DISTRACTORS}_noises.txt", by_path)):
-        if (folder / name).is_file():
-            lines = [line.split("\t")[-1].strip() for line in text_lines(folder / name, "list of noise")]
-            found += [known.get(without_suffix(line)) for line in lines if line and not line.startswith("#")]
-    noise = frozenset(identifier for identifier in found if identifier is not None)
-    return noise if found else None
+def _noise(folder: Path, probes: tuple[str, ...], distractors: tuple[str, ...]) -> tuple[Noise, ...]:
+    files = {folder / f"{PROBES}_noises.txt": probes, folder / f"{DISTRACTORS}_noises.txt": distractors}
+    return tuple(_read_noise(file, known) for file, known in files.items() if file.is_file())
+
+
+def _read_noise(file: Path, known: tuple[str, ...]) -> Noise:
+    numbered = enumerate(text_lines(file, "list of noise"), start=1)
+    lines = {number: line.split("\t")[-1].strip() for number, line in numbered if line.strip() and not line.startswith("#")}
+    named = {number: without_suffix(name) for number, name in lines.items()}
+    images_of = _by_tail(known, frozenset(named.values()))
+    found = {number: images_of[name] for number, name in named.items() if name in images_of}
+    for number, images in found.items():
+        if len(images) > 1:
+            raise InputError(
+                f"{file}:{number}: {lines[number]!r} names {images[0]!r} and {images[1]!r}; write it with the folders that tell them apart"
+            )
+    if named and not found:
+        first = next(iter(named))
+        raise InputError(
+            f"{file}: none of its {len(named):,} lines names one of the {len(known):,} listed images, as {known[0]!r}; "
+            f"line {first} holds {lines[first]!r}"
+        )
+    ids = frozenset(images[0] for images in found.values())
+    note = f"{file.name}: {len(found):,} of {len(named):,} lines name a listed image; {len(ids):,} of {len(known):,} images are noisy."
+    return Noise(ids, note)
+
+
+def _by_tail(ids: tuple[str, ...], wanted: frozenset[str]) -> dict[str, list[str]]:
+    """The distinct ids that end in each wanted name, a path below the folder of their set; names that none ends in are left out."""
+    found: dict[str, list[str]] = {}
+    for identifier in dict.fromkeys(ids):
+        parts = identifier.split("/")[1:]
+        for tail in wanted.intersection("/".join(parts[start:]) for start in range(len(parts))):
+            found.setdefault(tail, []).append(identifier)
+    return found

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from orthodrome.evaluation.identification import CONVENTIONS, FPIRS, RANKS, identification_of, possible_fpirs, rates
+from orthodrome.evaluation.identification import CONVENTIONS, FPIRS, RANKS, rates, resolved_metrics
 from orthodrome.evaluation.intervals import wilson
 from orthodrome.evaluation.listed import SUFFIXES, without_suffix
 from orthodrome.evaluation.matlab import load_matlab, matlab_strings
@@ -18,11 +18,12 @@ from orthodrome.evaluation.protocols.search_lists import (
     Listed,
     SearchLists,
     SearchSides,
+    failed_images,
     genuine_listed,
     read_search_lists,
     search_sides,
 )
-from orthodrome.evaluation.resolution import possible_fars, small_counts_warning
+from orthodrome.evaluation.resolution import far_or_lowest, small_counts_warning, unresolved
 from orthodrome.evaluation.roc import TarAtFar
 from orthodrome.evaluation.searches import Searches, matching_rows, search_all
 from orthodrome.types import EmbeddingSet, InputError, PathLike, Report
@@ -35,14 +36,14 @@ TINYFACE_RANKS = (1, 5, 20)
 def identify(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     """CMC and open set of the listed probes against gallery and distractors, and rank 1 at a growing number of distractors."""
     sides = search_sides(embeddings, lists)
-    metrics = _search(sides, RANKS, FPIRS)
+    metrics = {**_search(sides, RANKS, FPIRS), "failed_images": failed_images(lists)}
     return Outcome(Report("identification", "identification", metrics, {}, _notes(metrics)))
 
 
 def identify_tinyface(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     """TinyFace: ranks 1, 5 and 20 among the gallery and all distractors, and without them as a variant."""
     sides = search_sides(embeddings, lists)
-    metrics = _search(sides, TINYFACE_RANKS, ())
+    metrics = {**_search(sides, TINYFACE_RANKS, ()), "failed_images": failed_images(lists)}
     alone = _search(replace(sides, distractors=sides.distractors[:0]), TINYFACE_RANKS, ())
     title = f"TinyFace identification, {len(lists.distractors):,} distractors"
     return Outcome(Report("tinyface", title, {**metrics, "variants": {"without distractors": alone}}, {}, _notes(metrics)))
@@ -53,19 +54,20 @@ def identify_at_scale(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     from orthodrome.evaluation.streaming import compare_all  # imports torch
 
     sides = search_sides(embeddings, lists)
-    metrics = _search(sides, (1,), (TRILLION_FPIR,))
+    metrics = {**_search(sides, (1,), (TRILLION_FPIR,)), "failed_images": failed_images(lists)}
     gallery = np.concatenate([sides.gallery, sides.distractors])
     labels = np.append(sides.gallery_labels, np.full(len(sides.distractors), -1))
     impostors = len(labels) * len(sides.probes) - len(matching_rows(sides.probe_labels, labels)[0])
-    fars = (TRILLION_FAR,) if TRILLION_FAR * impostors >= 1 else possible_fars(impostors)[-1:]
+    fars = far_or_lowest(TRILLION_FAR, impostors)
     rows = compare_all(sides.probes, sides.probe_labels, gallery, labels, fars).rows if fars else ()
     made = len(labels) * len(sides.probes) - impostors
     lost = genuine_listed(lists) - made
     metrics["tar_at_far"] = [{**asdict(row), "achieved": row.achieved} for row in (_with_lost(row, lost) for row in rows)]
     metrics["counts"] = {"genuine": made + lost, "impostor": impostors}
-    note = f"FAR {TRILLION_FAR:g} needs 10⁹ impostor comparisons; these lists make {impostors:,}."
+    left_out = (metrics["unresolved"], unresolved("FAR", (TRILLION_FAR,), impostors, "impostor comparisons"))
+    metrics["unresolved"] = "; ".join(filter(None, left_out))
     title = "Trillion-Pairs-style identification and verification"
-    return Outcome(Report("trillion-pairs", title, metrics, {}, (*_notes(metrics), note)))
+    return Outcome(Report("trillion-pairs", title, metrics, {}, _notes(metrics)))
 
 
 def _with_lost(row: TarAtFar, lost: int) -> TarAtFar:
@@ -107,25 +109,18 @@ def growing_sizes(distractors: int) -> tuple[int, ...]:
 
 
 def _search(sides: SearchSides, ranks: Sequence[int], fpirs: Sequence[float]) -> dict[str, Any]:
-    """Metrics of one search of all probes in gallery and distractors."""
+    """Metrics of one search of all probes, those not ``lost``, in gallery and distractors."""
     gallery = np.concatenate([sides.gallery, sides.distractors])
     labels = np.append(sides.gallery_labels, np.full(len(sides.distractors), -1))
-    searches = search_all(sides.probes, sides.probe_labels, gallery, labels, sides.failures)
-    resolved = possible_fpirs(fpirs, len(searches.stranger_scores))
-    report = identification_of(searches, ranks=[rank for rank in ranks if rank <= len(gallery)], fpirs=resolved)
-    metrics = report.metrics()
-    metrics["rank_by_distractors"] = _by_distractors(sides, searches)
-    left_out = [f"{fpir:g}" for fpir in fpirs if fpir not in resolved]
-    if left_out and len(searches.stranger_scores):
-        metrics["unresolved"] = (
-            f"FPIR {', '.join(left_out)}: more non-mated searches are needed than {len(searches.stranger_scores):,}"
-        )
-    return metrics
+    searching = ~sides.lost
+    probes = sides.probes[searching], sides.probe_labels[searching]
+    searches = search_all(*probes, gallery, labels, sides.failures, sides.stranger_failures)
+    return {**resolved_metrics(searches, ranks, fpirs), "rank_by_distractors": _by_distractors(sides, searches)}
 
 
 def _notes(metrics: Mapping[str, Any]) -> tuple[str, ...]:
     """The conventions, and what could not be resolved."""
-    return (*CONVENTIONS, *((f"{metrics['unresolved']}.",) if "unresolved" in metrics else ()))
+    return (*CONVENTIONS, *((f"{metrics['unresolved']}.",) if metrics["unresolved"] else ()))
 
 
 def _by_distractors(sides: SearchSides, searches: Searches) -> list[dict[str, Any]]:

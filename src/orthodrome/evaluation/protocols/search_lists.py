@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,11 +51,13 @@ def read_search_lists(path: PathLike) -> SearchLists:
     """A folder with ``probes.txt`` and ``gallery.txt``, lines ``path person``; and, where there are any, ``distractors.txt``, lines
     ``path``, and ``failures.txt``, the listed paths that could not be enrolled (no face found).
 
-    Raises InputError for a file that is missing, a malformed line, an image that one list names twice, and a failure no list names.
+    Raises InputError for a file that is missing, a malformed line, an image that the lists name twice, be it in one of them or in two
+    (it would find itself), and a failure no list names.
     """
     folder = Path(path)
     probes, gallery = (read_people(folder / name) for name in ("probes.txt", "gallery.txt"))
     distractors = read_strangers(folder / "distractors.txt") if (folder / "distractors.txt").is_file() else Listed()
+    _check_apart(probes, gallery, distractors)
     lists = SearchLists(probes, gallery, distractors)
     if not (folder / "failures.txt").is_file():
         return lists
@@ -77,13 +78,13 @@ def read_people(path: PathLike) -> Listed:
             raise InputError(f"{path}:{number}: expected 'path person'; got {line!r}")
         ids.append(without_suffix(fields[0].strip()))
         people.append(fields[1])
-    return _unique(Listed(tuple(ids), tuple(people), str(path)))
+    return Listed(tuple(ids), tuple(people), str(path))
 
 
 def read_strangers(path: PathLike) -> Listed:
     """Lines ``path``."""
     ids = tuple(without_suffix(line.strip()) for line in text_lines(path, "list of images"))
-    return _unique(Listed(ids, ("",) * len(ids), str(path)))
+    return Listed(ids, ("",) * len(ids), str(path))
 
 
 def search_images(lists: SearchLists, root: PathLike) -> dict[str, Path]:
@@ -99,14 +100,20 @@ def enrolled_ids(lists: SearchLists) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class SearchSides:
-    """Vectors and integer labels of probes, gallery and distractors, and the mated searches that failures to enrol took away."""
+    """Vectors and integer labels of the enrolled probes, gallery and distractors.
+
+    ``lost`` bool (P,): probes whose person's gallery images all failed to enrol. They are compared with all others, but their search is
+    among the ``failures``, the mated searches that could not be made. ``stranger_failures``: the non-mated ones.
+    """
 
     probes: np.ndarray
     probe_labels: np.ndarray
+    lost: np.ndarray
     gallery: np.ndarray
     gallery_labels: np.ndarray
     distractors: np.ndarray
     failures: int
+    stranger_failures: int
 
 
 def people_searched(lists: SearchLists, embeddings: EmbeddingSet) -> tuple[str, ...]:
@@ -123,42 +130,46 @@ def genuine_listed(lists: SearchLists) -> int:
     return sum(count * gallery[person] for person, count in probes.items())
 
 
+def failed_images(lists: SearchLists) -> dict[str, dict[str, int]]:
+    """How many images of each list ``failed`` of those ``listed``; empty where none did."""
+    parts = {"probes": lists.probes, "gallery": lists.gallery, "distractors": lists.distractors}
+    return {
+        name: {"failed": len(part) - len(part.without(lists.failed)), "listed": len(part)}
+        for name, part in parts.items()
+        if lists.failed and len(part)
+    }
+
+
 def search_sides(embeddings: EmbeddingSet, lists: SearchLists) -> SearchSides:
     """The listed images' embeddings, people as numbers.
 
-    A mated search fails where the probe was not enrolled, or none of its person's gallery images was. Raises InputError where a listed
+    A mated search fails where the probe was not enrolled, or none of its person's gallery images was; a non-mated one where the probe
+    was not enrolled. Raises InputError where a listed
     image has no embedding, unless it is among the failures.
     """
     names = sorted({*lists.probes.people, *lists.gallery.people})
     code = {name: number for number, name in enumerate(names)}
     probes, gallery, distractors = (part.without(lists.failed) for part in (lists.probes, lists.gallery, lists.distractors))
     listed, enrolled = set(lists.gallery.people), set(gallery.people)
-    lost = [person in listed and person not in enrolled for person in probes.people]
-    failures = sum(lost) + sum(
-        identifier in lists.failed and person in listed
-        for identifier, person in zip(lists.probes.ids, lists.probes.people, strict=True)
-    )
-    searching = np.flatnonzero(~np.array(lost, dtype=bool))
+    lost = np.array([person in listed and person not in enrolled for person in probes.people], dtype=bool)
+    failed = [person in listed for i, person in zip(lists.probes.ids, lists.probes.people, strict=True) if i in lists.failed]
+    failures, stranger_failures = int(lost.sum()) + sum(failed), len(failed) - sum(failed)
     vectors = [_vectors(embeddings, part, lists) for part in (probes, gallery, distractors)]
     labels = [np.array([code[person] for person in part.people], dtype=np.int64) for part in (probes, gallery)]
-    return SearchSides(vectors[0][searching], labels[0][searching], vectors[1], labels[1], vectors[2], failures)
+    return SearchSides(vectors[0], labels[0], lost, vectors[1], labels[1], vectors[2], failures, stranger_failures)
 
 
 def _vectors(embeddings: EmbeddingSet, part: Listed, lists: SearchLists) -> np.ndarray:
     return embeddings.vectors[match_rows(embeddings, part.ids, lists.where)]
 
 
-def _unique(listed: Listed) -> Listed:
-    repeated = _first_repeated(listed.ids)
-    if repeated is not None:
-        raise InputError(f"{listed.source}:{repeated + 1}: the image {listed.ids[repeated]!r} is listed twice")
-    return listed
-
-
-def _first_repeated(ids: Sequence[str]) -> int | None:
-    seen: set[str] = set()
-    for position, identifier in enumerate(ids):
-        if identifier in seen:
-            return position
-        seen.add(identifier)
-    return None
+def _check_apart(*parts: Listed) -> None:
+    places: dict[str, str] = {}
+    for part in parts:
+        for number, identifier in enumerate(part.ids, start=1):
+            place = f"{part.source}:{number}"
+            if places.setdefault(identifier, place) != place:
+                raise InputError(
+                    f"{place}: the image {identifier!r} is listed twice, first in {places[identifier]}; an image can be a probe, in the "
+                    "gallery or a distractor, once"
+                )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from orthodrome.evaluation.checks import check_both_kinds
 from orthodrome.evaluation.conventions import CONVENTIONS
 from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.pairs import Pairs, match_embeddings
@@ -17,6 +18,7 @@ from orthodrome.evaluation.verification import BY_PAIR, VerificationReport, veri
 from orthodrome.types import EmbeddingSet, Report
 
 OWN = "orthodrome"
+VIEW_2 = "LFW verification (View 2, unrestricted, labelled outside data)"
 CONVENTION_OPTION = {"convention": (OWN, *CONVENTIONS.names())}
 
 
@@ -27,11 +29,27 @@ def verify_pairs(embeddings: EmbeddingSet, pairs: Pairs, *, protocol: str, title
     return under_convention(report, pairs.same, convention)
 
 
+def verify_lfw(embeddings: EmbeddingSet, pairs: Pairs, *, convention: str = OWN) -> Result:
+    """`verify_pairs` of a list in LFW's form, which is called View 2 only where it has the 10 folds of 300 + 300 pairs."""
+    folds, count = len(np.unique(pairs.folds)), int(pairs.same.sum())
+    shape = f"{folds} folds, {count:,} + {len(pairs) - count:,} pairs"
+    title = (
+        VIEW_2
+        if (folds, count, len(pairs)) == (10, 3000, 6000)
+        else f"verification of a list in LFW's form ({shape}; not View 2)"
+    )
+    return verify_pairs(embeddings, pairs, protocol="lfw", title=title, convention=convention)
+
+
 def verify_in_order(embeddings: EmbeddingSet, pairs: Pairs, *, protocol: str, title: str, convention: str = OWN) -> Result:
-    """`verify_pairs` of a list whose folds were cut by position, which may leave one kind of pair in a fold: then EER and TAR@FAR alone."""
+    """`verify_pairs` of a list whose folds were cut by position, which may leave one kind of pair in a fold: then EER and TAR@FAR alone.
+
+    Raises InputError naming the list where all its pairs are of one kind.
+    """
     kinds = {(fold, same) for fold, same in zip(pairs.folds.tolist(), pairs.same.tolist(), strict=True)}
     if all((fold, same) in kinds for fold in np.unique(pairs.folds).tolist() for same in (True, False)):
         return verify_pairs(embeddings, pairs, protocol=protocol, title=title, convention=convention)
+    check_both_kinds(pairs.same, pairs.source)
     units = unit_vectors(embeddings.vectors, embeddings.ids)
     scores = scores_of_rows(units, units, *match_embeddings(embeddings, pairs))
     genuine, impostor = scores[pairs.same], scores[~pairs.same]

@@ -8,7 +8,7 @@ from typing import Any
 from orthodrome.evaluation import page
 from orthodrome.evaluation.resolution import small_counts_warning
 from orthodrome.evaluation.sections.section import Picture, Section
-from orthodrome.evaluation.wording import counted, percent, rounded_up, span
+from orthodrome.evaluation.wording import counted, failed_images, percent, rounded_up, span
 from orthodrome.types import Report
 
 _MOST_OVERLAPS = 50
@@ -80,7 +80,9 @@ def failures_to_enrol(report: Report) -> Section | None:
     if count is None:
         return None
     text = f"{count:,} failures to enrol; their comparisons count as non-matches." if count else "None."
-    return Section("Failures to enrol", [page.paragraph(text, "say")])
+    lists = report.metrics.get("failed_images")
+    listed = [page.paragraph(f"Images that failed: {failed_images(lists)}.")] if lists else []
+    return Section("Failures to enrol", [page.paragraph(text, "say"), *listed])
 
 
 def _few_errors(row: Mapping[str, Any]) -> str:
