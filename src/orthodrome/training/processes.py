@@ -164,6 +164,7 @@ class Several:
         averaging = DistributedDataParallel(network, device_ids=own, gradient_as_bucket_view=True)
         # Running statistics of batch normalisation do not enter the training, and rank 0 saves its own: they need not travel.
         averaging.broadcast_buffers = False  # the argument has another name in newer versions of torch
+        settle_buckets(averaging, device)
         return averaging
 
     def synchronised(self, network: nn.Module, device: torch.device) -> nn.Module:
@@ -187,6 +188,32 @@ class Several:
         """Wait until rank 0 is gone: a launcher ends all processes as soon as one fails, and rank 0 still has to say why."""
         with suppress(RuntimeError):
             self._talking.exchange(0)
+
+
+class _Touched(nn.Module):
+    """Stands in for a network: no layers, but each parameter gets a gradient, the last one first, as on the way back."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, factor: Tensor) -> Tensor:
+        return factor * torch.stack([parameter.sum() for parameter in self.network.parameters() if parameter.requires_grad])
+
+
+def settle_buckets(averaging: DistributedDataParallel, device: torch.device) -> None:
+    """Let DDP put the gradients into its lasting buckets before the first step, by a backward pass without layers.
+
+    DDP does so once, in the order in which the first gradients came. Where in a bucket a number stands decides in which order those of
+    three processes or more are added: the first step of every start would round unlike the same step of a run that was not interrupted.
+    ``find_unused_parameters`` keeps the first buckets instead, but looks through the graph at each step and warns of that; a single
+    bucket is reordered all the same, and leaves nothing to send while the backward pass is under way.
+    """
+    network = averaging.module
+    averaging.module = _Touched(network)
+    averaging(torch.zeros((), device=device)).sum().backward()
+    averaging.module = network
+    network.zero_grad(set_to_none=True)
 
 
 @contextmanager
