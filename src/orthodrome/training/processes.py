@@ -7,7 +7,7 @@ disk) is done `everywhere`, so that it ends all of them with one message, and no
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Protocol, TypeVar
@@ -48,8 +48,8 @@ class Team(Protocol):
     def anywhere(self, question: Callable[[], bool]) -> bool:
         """`everywhere`, and whether the answer is True on any process."""
 
-    def same(self, what: str, mine: object) -> None:
-        """Raises InputError, which begins with ``what``, on all unless ``mine`` is the same on all."""
+    def same(self, what: str, mine: Mapping[str, object]) -> None:
+        """Raises InputError, which begins with ``what`` and names what differs, on all unless ``mine`` is the same on all."""
 
     def from_first(self, mine: T) -> T:
         """What rank 0 has given."""
@@ -82,7 +82,7 @@ class Alone:
     def anywhere(self, question: Callable[[], bool]) -> bool:
         return question()
 
-    def same(self, what: str, mine: object) -> None:
+    def same(self, what: str, mine: Mapping[str, object]) -> None:
         pass
 
     def from_first(self, mine: T) -> T:
@@ -134,9 +134,10 @@ class Several:
             answer = question()
         except Exception as found:
             error = found
-        return any(self._talking.exchange(answer, error))
+        (answers,) = self._talking.exchange(answer, error=error)
+        return any(answers)
 
-    def same(self, what: str, mine: object) -> None:
+    def same(self, what: str, mine: Mapping[str, object]) -> None:
         self._talking.agree(what, mine)
 
     def from_first(self, mine: T) -> T:
@@ -187,7 +188,7 @@ class Several:
     def outlast_first(self) -> None:
         """Wait until rank 0 is gone: a launcher ends all processes as soon as one fails, and rank 0 still has to say why."""
         with suppress(RuntimeError):
-            self._talking.exchange(0)
+            self._talking.exchange()
 
 
 class _Touched(nn.Module):
