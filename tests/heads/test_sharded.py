@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from loss_cases import CASES, CLASSES, DIMENSION, head_of, inputs
@@ -14,9 +15,9 @@ from spawning import spawn
 from torch import distributed as dist
 
 from orthodrome import PairHead, ProxyHead, losses
-from orthodrome.heads.prototypes import shard
+from orthodrome.heads.prototypes import initialize, shard
 from orthodrome.heads.sharded import differences
-from orthodrome.types import InputError
+from orthodrome.types import EmbeddingSet, InputError
 
 SIZES = {2: (5, 3), 3: (3, 3, 2)}
 
@@ -294,6 +295,22 @@ def test_shards_start_from_the_values_of_one_process(tmp_path: Path) -> None:
         whole = torch.empty(15_000, 3)
         drawn = whole.normal_(std=0.01) if init == "normal" else torch.nn.init.xavier_uniform_(whole)
         torch.testing.assert_close(torch.cat([first, second]), drawn)
+
+
+def filled(rank: int, world: int) -> list[str]:
+    head = ProxyHead("arcface", 4, 3, process_group=dist.group.WORLD)
+
+    def of(labels: list[int]) -> EmbeddingSet:
+        return EmbeddingSet(np.eye(len(labels), 3, dtype=np.float32) + 1, np.array(labels), tuple(map(str, labels)))
+
+    return [message(lambda labels=labels: initialize(head, of(labels))) for labels in ([0, 1, 2], [0, 2], [0, 1, 2, 3])]
+
+
+def test_a_class_without_embeddings_ends_all_with_one_message(tmp_path: Path) -> None:
+    first, second = spawn(filled, 2, tmp_path)
+    assert first == second
+    none, of_second = "have no embedding to be initialised from", "rank 1: 1 of the 2 classes 2 to 3"
+    assert first == [f"{of_second} {none}: 3", f"rank 0: 1 of the 2 classes 0 to 1 {none}: 1; {of_second} {none}: 3", "no error"]
 
 
 def sampled(rank: int, world: int) -> Any:
