@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from orthodrome.heads.measure import OPTIMIZER_ARRAYS, head_memory, in_turn, largest_head, measure_head, peak_bytes
+from orthodrome import ProxyHead
+from orthodrome.heads.measure import OPTIMIZER_ARRAYS, head_memory, head_step, in_turn, largest_head, measure_head, peak_bytes
 from orthodrome.types import InputError
 
 
@@ -35,6 +36,27 @@ def test_a_head_is_measured(impl: str) -> None:
     assert cost.lowest <= cost.ratio <= cost.highest
     assert cost.flops == pytest.approx(6 * 8 * 200 * 16 / cost.seconds)
     assert cost.extra_bytes > 0
+
+
+def test_of_a_head_that_samples_the_drawn_classes_count() -> None:
+    """1000 of 10,000 classes: their rows, numbers of classes, and the tile of similarities; no gradient of 10,000."""
+    cost = measure_head("cosface", 10_000, 16, 8, rounds=1, sample_rate=0.1, impl="dense")
+    assert cost.flops == pytest.approx(6 * 8 * 1000 * 16 / cost.seconds)
+    assert cost.products_flops == pytest.approx(6 * 8 * 10_000 * 16 * cost.ratio / cost.seconds)
+    assert cost.extra_bytes > 1000 * 16 * 4, "the drawn rows, at least"
+
+
+@pytest.mark.slow
+def test_the_formula_covers_the_own_proxies() -> None:
+    """(B, K, D) and their gradient: with many sub-centres more than all the rest."""
+    batch, dimension, classes, subcenters = 1024, 512, 4, 96
+    head = ProxyHead("subcenter_arcface", classes, dimension, impl="chunked", subcenters=subcenters)
+    x, labels = torch.randn(batch, dimension, requires_grad=True), torch.randint(classes, (batch,))
+    step = head_step(head, x, labels)
+    step()
+    needed = head_memory(classes, dimension, batch, optimizer="none", per_class=subcenters)
+    own = 4 * batch * subcenters * dimension
+    assert needed - own < peak_bytes(step) + x.nbytes + head.weight.nbytes <= needed
 
 
 def test_dense_holds_the_similarities_and_chunked_does_not() -> None:
@@ -78,7 +100,9 @@ def test_a_step_of_an_optimizer_holds_what_is_said(
 
 def test_subcentres_are_counted() -> None:
     most = largest_head(24 * 2**30, 512, 1024)
-    assert largest_head(24 * 2**30, 512, 1024, per_class=3) == pytest.approx(most / 3, abs=2)
+    assert largest_head(24 * 2**30, 512, 1024, per_class=3) == pytest.approx(most / 3, rel=1e-3)  # beside the batch
+    few, many = (head_memory(0, 512, 1024, per_class=count) for count in (1, 3))
+    assert many - few == 2 * 2 * 4 * 1024 * 512, "the proxies of the own classes and their gradient"
 
 
 def test_unknown_optimizers_and_no_rounds_are_refused() -> None:

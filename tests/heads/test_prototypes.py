@@ -41,13 +41,28 @@ def test_proxies_of_one_class_stand_aside_of_its_mean() -> None:
 
 
 def test_what_has_no_mean_is_named() -> None:
-    with pytest.raises(InputError, match="2 of 4 classes have no embedding to be initialised from: 1, 3"):
+    with pytest.raises(InputError, match="2 of the 4 classes 0 to 3 have no embedding to be initialised from: 1, 3"):
         class_means(embedding_set([0, 2, -1]), range(4))
     opposite = EmbeddingSet(np.array([[1, 0], [-1, 0]], np.float32), np.array([0, 0]), ("a", "b"))
     with pytest.raises(InputError, match="cancel out"):
         class_means(opposite, range(1))
     with pytest.raises(InputError, match="must have 5 dimensions, as the head has; got 3"):
         initialize(ProxyHead("arcface", 2, 5), embedding_set([0, 1], dimension=3))
+
+
+def test_embeddings_that_are_not_finite_make_no_proxies() -> None:
+    broken = embedding_set([0, 0, 1, -1])
+    broken.vectors[[1, 3], 2] = np.nan
+    with pytest.raises(InputError, match="1 of 4 embeddings are not finite, the first that of '1'"):
+        class_means(broken, range(2))
+    assert class_means(broken, range(1, 2)).isfinite().all(), "embeddings of other classes are left alone"
+
+
+def test_first_values_come_from_a_name_or_an_embedding_set() -> None:
+    head = ProxyHead("arcface", 2, 5)
+    for fill in (lambda: initialize(head, torch.zeros(2, 5)), lambda: grown(head, 4, torch.zeros(2, 5))):
+        with pytest.raises(InputError, match=r"an initializer \(normal, xavier\) or an EmbeddingSet says; got Tensor"):
+            fill()
 
 
 def test_initialize_by_name_and_from_embeddings() -> None:
@@ -132,6 +147,9 @@ def test_parts_that_do_not_fit_are_named() -> None:
             resharded([good, wrong], 1, num_classes=4, entries={"weight": 1})
     with pytest.raises(InputError, match="got none"):
         resharded([], 1, num_classes=4, entries={})
+    for world in (0, -1):
+        with pytest.raises(InputError, match=f"at least 1; got {world}"):
+            resharded([good], world, num_classes=2, entries={"weight": 1})
 
 
 def test_hooks_of_a_grown_head_are_its_own() -> None:

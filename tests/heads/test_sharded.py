@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from loss_cases import CASES, CLASSES, DIMENSION, head_of, inputs
@@ -14,8 +15,9 @@ from spawning import spawn
 from torch import distributed as dist
 
 from orthodrome import PairHead, ProxyHead, losses
-from orthodrome.heads.prototypes import shard
-from orthodrome.types import InputError
+from orthodrome.heads.prototypes import initialize, shard
+from orthodrome.heads.sharded import differences
+from orthodrome.types import EmbeddingSet, InputError
 
 SIZES = {2: (5, 3), 3: (3, 3, 2)}
 
@@ -112,14 +114,15 @@ def test_pairs_are_those_of_the_batches_of_all(name: str, found: list[dict[str, 
     assert_whole([rank[name] for rank in found], train_twice(PairHead(name, memory=5), *batches()))
 
 
-def errors(rank: int, world: int) -> list[str]:
-    def message(action: Callable[[], Any]) -> str:
-        try:
-            action()
-        except InputError as error:
-            return str(error)
-        return "no error"
+def message(action: Callable[[], Any]) -> str:
+    try:
+        action()
+    except InputError as error:
+        return str(error)
+    return "no error"
 
+
+def errors(rank: int, world: int) -> list[str]:
     def wrong_label() -> None:
         head = ProxyHead("arcface", 6, 4, process_group=dist.group.WORLD)
         head(torch.randn(2, 4), torch.tensor([0, 6 if rank == 1 else 5]))
@@ -143,14 +146,121 @@ def test_mistakes_of_one_end_all_with_one_message(tmp_path: Path) -> None:
     found = spawn(errors, 3, tmp_path)
     assert found[0] == found[1] == found[2]
     classes, hyper, few, copies, label, row, pickled = found[0]
-    assert "rank 0: ('arcface', 6" in classes
-    assert "rank 2: ('arcface', 8" in classes
-    assert "all processes must build the same head" in hyper
+    assert classes == "all processes must build the same head; num_classes is 6 on rank 0, 7 on rank 1, 8 on rank 2"
+    assert hyper == "all processes must build the same head; margin is 0.4 on rank 0, 0.5 on rank 1"
     assert few == "2 classes cannot be split over 3 processes: each must hold at least one"
     assert copies.startswith("sample_rate below 1 needs the classes split")
     assert label.startswith("rank 1: labels must be in [0, 6); got 6 at position 1")
     assert row.startswith("rank 0: embeddings must be finite; row 0")
     assert pickled.endswith("save its state_dict()")
+
+
+DIFFERING = {
+    "loss": (("arcface", "cosface"), {}),
+    "too few": (("arcface", "arcface"), {"num_classes": (6, 1)}),
+    "unknown init": (("arcface", "arcface"), {"init": ("normal", "norml")}),
+    "init": (("arcface", "arcface"), {"init": ("normal", "xavier")}),
+    "sharded": (("arcface", "arcface"), {"sharded": (True, False)}),
+    "sample_rate": (("arcface", "arcface"), {"sample_rate": (1.0, 0.5)}),
+    "sample_rate out of range": (("arcface", "arcface"), {"sample_rate": (1.0, 1.5)}),
+    "filter_below": (("arcface", "arcface"), {"filter_below": (0.0, 0.001)}),
+    "compute_dtype": (("arcface", "arcface"), {"compute_dtype": (None, "bf16")}),
+    "gradient": (("arcface", "arcface"), {"gradient": (None, "detached")}),
+    "base": (("center", "center"), {"base": ("softmax", "normface")}),
+    "own ways": (("arcface", "arcface"), {"impl": ("dense", "chunked"), "chunk_size": (None, 3)}),
+    "pairs": (("triplet", "supcon"), {}),
+    "memory": (("triplet", "triplet"), {"memory": (0, 5)}),
+    "negative memory": (("triplet", "triplet"), {"memory": (0, -1)}),
+}
+"""What two ranks ask for, each."""
+
+
+def disagreements(rank: int, world: int) -> dict[str, str]:
+    def build(case: str) -> None:
+        names, options = DIFFERING[case]
+        given = {key: values[rank] for key, values in options.items()}
+        if names[rank] in losses.pair_names():
+            PairHead(names[rank], process_group=dist.group.WORLD, **given)
+        else:
+            ProxyHead(names[rank], **{"num_classes": 6, "embedding_dim": 4, "process_group": dist.group.WORLD, **given})
+
+    return {case: message(lambda case=case: build(case)) for case in DIFFERING}
+
+
+def test_heads_that_differ_are_refused_by_all_with_what_differs(tmp_path: Path) -> None:
+    first, second = spawn(disagreements, 2, tmp_path)
+    assert first == second
+    same = "all processes must build the same head; "
+    assert first.pop("loss").startswith(f"{same}loss is 'arcface' on rank 0, 'cosface' on rank 1; ")
+    assert first.pop("pairs").startswith(f"{same}loss is 'triplet' on rank 0, 'supcon' on rank 1; ")
+    assert first == {
+        "too few": "rank 1: num_classes of arcface must be an integer of at least 2; got 1",
+        "unknown init": f"{same}init is 'normal' on rank 0, 'norml' on rank 1",
+        "init": f"{same}init is 'normal' on rank 0, 'xavier' on rank 1",
+        "sharded": f"{same}sharded is True on rank 0, False on rank 1",
+        "sample_rate": f"{same}sample_rate is 1.0 on rank 0, 0.5 on rank 1",
+        "sample_rate out of range": "rank 1: sample_rate must be a number above 0 and at most 1; got 1.5",
+        "filter_below": f"{same}filter_below is 0.0 on rank 0, 0.001 on rank 1",
+        "compute_dtype": f"{same}compute_dtype is None on rank 0, 'bf16' on rank 1",
+        "gradient": f"{same}gradient is 'exact' on rank 0, 'detached' on rank 1",
+        "base": f"{same}base is 'softmax' on rank 0, 'normface' on rank 1; scale is absent on rank 0, 30.0 on rank 1; "
+        "learn_scale is absent on rank 0, False on rank 1",
+        "own ways": "no error",
+        "memory": f"{same}memory is 0 on rank 0, 5 on rank 1",
+        "negative memory": "rank 1: memory must be the number of embeddings to keep, an integer of at least 0; got -1",
+    }
+
+
+def test_of_many_differences_the_first_are_told() -> None:
+    ranks = [{"loss": "arcface", "margin": rank // 2, **{f"more {number}": rank for number in range(4)}} for rank in range(8)]
+    assert differences(ranks) == (
+        "margin is 0 on rank 0, 1 on rank 2, 2 on rank 4, and 1 more; "
+        "more 0 is 0 on rank 0, 1 on rank 1, 2 on rank 2, and 5 more; "
+        "more 1 is 0 on rank 0, 1 on rank 1, 2 on rank 2, and 5 more; and 2 more"
+    )
+
+
+def unlike_batches(rank: int, world: int) -> list[str]:
+    head, pairs = ProxyHead("arcface", 6, 4, process_group=dist.group.WORLD), PairHead("triplet", process_group=dist.group.WORLD)
+    labels, dtype = torch.tensor([0, 5]), (torch.float32, torch.float64)[rank]
+
+    def own_head() -> None:
+        mixed = ProxyHead("arcface", 6, 4, process_group=dist.group.WORLD).to(dtype)
+        mixed(torch.randn(2, 4, dtype=dtype), labels)
+
+    return [
+        message(lambda: head(torch.randn(2, 4, dtype=dtype), labels)),
+        message(own_head),
+        message(lambda: pairs(torch.randn(2, 4, dtype=dtype), labels)),
+        message(lambda: pairs(torch.randn(2, 4 + rank), labels)),
+        message(lambda: head(torch.randn(2, 4), [0, 5] if rank else labels)),
+        message(lambda: head(None if rank else torch.randn(2, 4), labels)),
+        message(lambda: head(torch.randn(2, 4, dtype=(torch.float32, torch.float16)[rank]), labels)),
+    ]
+
+
+def test_batches_that_differ_are_refused_by_all_with_one_message(tmp_path: Path) -> None:
+    first, second = spawn(unlike_batches, 2, tmp_path)
+    assert first == second
+    other_dtype, own_head, pairs, dimension, labels, nothing, half_precision = first
+    assert other_dtype.startswith("rank 1: embeddings are torch.float64 but the proxies of the head torch.float32")
+    alike = "all processes must give embeddings of one dtype and dimension; "
+    assert own_head == pairs == f"{alike}dtype is torch.float32 on rank 0, torch.float64 on rank 1"
+    assert dimension == f"{alike}dimension is 4 on rank 0, 5 on rank 1"
+    assert labels == "rank 1: labels must be a torch tensor; got list: give torch.as_tensor(labels)"
+    assert nothing.startswith("rank 1: embeddings must be a torch tensor; got NoneType")
+    assert half_precision == "no error"
+
+
+def unforeseen(rank: int, world: int) -> str:
+    head = ProxyHead("arcface", 6, 4, process_group=dist.group.WORLD)
+    if rank:
+        head._checked = lambda *_: {}["something"]  # type: ignore[method-assign]
+    return message(lambda: head(torch.randn(2, 4), torch.tensor([0, 5])))
+
+
+def test_what_nobody_foresaw_ends_all_too(tmp_path: Path) -> None:
+    assert spawn(unforeseen, 2, tmp_path) == ["rank 1: KeyError: 'something'"] * 2
 
 
 def half(rank: int, world: int) -> Any:
@@ -185,6 +295,22 @@ def test_shards_start_from_the_values_of_one_process(tmp_path: Path) -> None:
         whole = torch.empty(15_000, 3)
         drawn = whole.normal_(std=0.01) if init == "normal" else torch.nn.init.xavier_uniform_(whole)
         torch.testing.assert_close(torch.cat([first, second]), drawn)
+
+
+def filled(rank: int, world: int) -> list[str]:
+    head = ProxyHead("arcface", 4, 3, process_group=dist.group.WORLD)
+
+    def of(labels: list[int]) -> EmbeddingSet:
+        return EmbeddingSet(np.eye(len(labels), 3, dtype=np.float32) + 1, np.array(labels), tuple(map(str, labels)))
+
+    return [message(lambda labels=labels: initialize(head, of(labels))) for labels in ([0, 1, 2], [0, 2], [0, 1, 2, 3])]
+
+
+def test_a_class_without_embeddings_ends_all_with_one_message(tmp_path: Path) -> None:
+    first, second = spawn(filled, 2, tmp_path)
+    assert first == second
+    none, of_second = "have no embedding to be initialised from", "rank 1: 1 of the 2 classes 2 to 3"
+    assert first == [f"{of_second} {none}: 3", f"rank 0: 1 of the 2 classes 0 to 1 {none}: 1; {of_second} {none}: 3", "no error"]
 
 
 def sampled(rank: int, world: int) -> Any:

@@ -152,8 +152,25 @@ def test_too_few_classes() -> None:
         (torch.zeros(3, 4), torch.zeros(2, dtype=torch.int64), r"labels must have shape \(3,\)"),
         (torch.zeros(3, 4), torch.zeros(3), "labels must be integers; got torch.float32"),
         (torch.zeros(3, 4), torch.zeros(3, dtype=torch.bool), "labels must be integers"),
+        (torch.zeros(3, 4), [0, 1, 2], "labels must be a torch tensor; got list"),
+        ([[0.0] * 4] * 3, torch.zeros(3, dtype=torch.int64), "embeddings must be a torch tensor; got list"),
+        (
+            torch.zeros(3, 4).double(),
+            torch.zeros(3, dtype=torch.int64),
+            r"embeddings are torch.float64 but the proxies of the head torch.float32: .*embeddings.to\(torch.float32\)\) or the head \(",
+        ),
     ],
 )
 def test_bad_batches_are_named(embeddings: torch.Tensor, labels: torch.Tensor, message: str) -> None:
     with pytest.raises(InputError, match=message):
         ProxyHead("arcface", 5, 4)(embeddings, labels)
+
+
+@pytest.mark.parametrize("impl", ["dense", "chunked"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_float_types_that_cannot_be_multiplied_are_named(dtype: torch.dtype, impl: str) -> None:
+    labels = torch.zeros(3, dtype=torch.int64)
+    with pytest.raises(InputError, match=f"embeddings are {dtype} but the proxies of the head torch.float64"):
+        ProxyHead("arcface", 5, 4, impl=impl).double()(torch.ones(3, 4, dtype=dtype), labels)
+    for kept in (torch.float32, torch.bfloat16, torch.float16):  # half precision is promoted, on either side
+        assert ProxyHead("arcface", 5, 4, impl=impl).to(kept)(torch.ones(3, 4, dtype=dtype), labels).loss.isfinite()

@@ -92,7 +92,7 @@ def test_what_fails_on_one_process_ends_all_with_one_message(small_faces: Path, 
         assert fine == "no error"
         assert "sync_batch_norm needs GPUs, torch cannot do it on cpu" in synchronised
         assert small.startswith("a batch of 1 images cannot be shared by 2 processes")
-        assert other.startswith("all processes must train the same recipe on the same images; they differ: rank 0: recipe run")
+        assert other == "all processes must train the same recipe on the same images; seed is 0 on rank 0, 1 on rank 1"
         assert broken.startswith("rank ")
         assert "person_2_0003.png" in broken
         assert "loss softmax " in diverged

@@ -21,6 +21,7 @@ from orthodrome.training.run import CHECKPOINT_FILE
 WAYS = [
     *(("softmax", f"{before} to {after}") for before in (1, 2, 3) for after in (1, 2, 3)),
     ("softmax", "2"),
+    ("softmax", "3"),
     ("sphereface2", "2"),
     ("center", "2"),
     ("cosface", "3"),
@@ -104,9 +105,9 @@ def test_it_is_the_run_of_one_process(name: str, way: str, runs: Path) -> None:
 
 
 def test_on_the_same_number_it_is_resumed_to_the_bit(runs: Path) -> None:
-    """Each process goes on with random numbers of its own: those by which it draws classes."""
-    for name in ("softmax", "sampled"):
-        straight, resumed = (runs / name / way for way in ("2", "2 to 2"))
+    """Each process goes on with random numbers of its own, by which it draws classes; sums over three are added in one order."""
+    for name, world in (("softmax", 2), ("softmax", 3), ("sampled", 2)):
+        straight, resumed = (runs / name / way for way in (f"{world}", f"{world} to {world}"))
         assert torch.equal(curve(straight), curve(resumed))
         weights, expected = (load_model(folder).network.state_dict() for folder in (resumed, straight))
         assert all(torch.equal(weights[key], value) for key, value in expected.items())

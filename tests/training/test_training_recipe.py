@@ -38,6 +38,10 @@ def test_shipped_recipes_are_valid_and_build(path: Path) -> None:
     [
         ({"batchsize": 3}, "unknown key 'batchsize'. Did you mean 'batch_size'"),
         ({"optimizer": {"learning_rat": 3}}, "unknown key 'optimizer.learning_rat'. Did you mean 'optimizer.learning_rate'"),
+        ({"head": {"conflict": 0.4}}, "unknown key 'head.conflict'. Did you mean 'loss.conflict'?"),
+        ({"data": {"width": 0.5}}, "unknown key 'data.width'. Did you mean 'backbone.width'?"),
+        ({"epochs": 3}, "unknown key 'epochs'. Did you mean 'schedule.epochs'?"),
+        ({"margin": 0.4}, "unknown key 'margin'. Did you mean 'loss.margin'?"),
         ({"batch_size": True}, "batch_size: true and false are no values of this key; got True"),
         ({"optimizer": {"learning_rate": True}}, "optimizer.learning_rate: true and false are no values of this key"),
         ({"batch_size": 0}, "batch_size: Input should be greater than or equal to 1; got 0"),

@@ -23,12 +23,16 @@ from orthodrome.types import InputError, Link, LossOutput, LossSpec, Rows, Value
 StateValues = Mapping[str, Tensor]
 Draw = Callable[[tuple[int, ...]], Tensor]
 
+COMPUTED_IN = (torch.float32, torch.float64)
+"""Dtypes of embeddings and proxies once half precision is promoted."""
+
 
 def check_labels(labels: Tensor, batch: int, num_classes: int | None) -> Tensor:
     """``labels`` as int64 (B,), in [0, num_classes) or, where that is None, at least 0.
 
-    Raises InputError for another shape, a floating dtype, or a label out of range (label and position named).
+    Raises InputError for what is no tensor, another shape, a floating dtype, or a label out of range (label and position named).
     """
+    check_tensor("labels", labels)
     if labels.shape != (batch,):
         raise InputError(f"labels must have shape ({batch},), one per embedding; got {tuple(labels.shape)}")
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
@@ -258,12 +262,29 @@ def statistics(rows: Rows, scale: Tensor | float) -> dict[str, Tensor]:
     }
 
 
+def check_tensor(name: str, values: object) -> None:
+    """Raises InputError for anything but a tensor."""
+    if not isinstance(values, Tensor):
+        raise InputError(f"{name} must be a torch tensor; got {type(values).__name__}: give torch.as_tensor({name})")
+
+
 def check_shapes(embeddings: Tensor, dimension: int) -> None:
     """Raises InputError unless embeddings are floating (B, D) with B ≥ 1."""
+    check_tensor("embeddings", embeddings)
     if embeddings.ndim != 2 or embeddings.shape[1] != dimension or embeddings.shape[0] < 1:
         raise InputError(f"embeddings must have shape (B, {dimension}) with B ≥ 1; got {tuple(embeddings.shape)}")
-    if not embeddings.is_floating_point():
-        raise InputError(f"embeddings must be floating point; got {embeddings.dtype}")
+    if promote(embeddings).dtype not in COMPUTED_IN:
+        raise InputError(f"embeddings must be floating point, of 16, 32 or 64 bits; got {embeddings.dtype}")
+
+
+def check_dtypes(embeddings: Tensor, proxies: Tensor) -> None:
+    """Raises InputError unless embeddings and proxies are of one dtype, half precision promoted to float32."""
+    dtype, expected = promote(embeddings).dtype, promote(proxies).dtype
+    if dtype != expected:
+        raise InputError(
+            f"embeddings are {embeddings.dtype} but the proxies of the head {proxies.dtype}: convert the embeddings "
+            f"(embeddings.to({expected})) or the head (head.to({dtype}))"
+        )
 
 
 def check_finite(embeddings: Tensor) -> None:

@@ -47,7 +47,8 @@ class Timing:
 @dataclass(frozen=True)
 class HeadCost:
     """``seconds`` of forward and backward (median) and its ``ratio`` to the products; ``extra_bytes`` at the peak beyond proxies, their
-    gradient and embeddings. ``flops``: of the three products, a second, for the head and for the ``products`` alone.
+    gradient and embeddings. ``flops``: of the three products, a second, for the head (with the classes it compares: those drawn, where it
+    samples) and for the ``products`` alone.
     """
 
     seconds: float
@@ -62,7 +63,7 @@ class HeadCost:
 def measure_head(loss: str, num_classes: int, embedding_dim: int, batch: int, *, rounds: int = 5, **options: Any) -> HeadCost:
     """Forward and backward of ``ProxyHead(loss, num_classes, embedding_dim, **options)`` on random embeddings, beside x·Wᵀ, G·W, Gᵀ·x.
 
-    One step of each before anything is timed (the head may compile), then ``rounds`` of each in turn. Raises InputError as the head does.
+    A step of each before anything is timed (the head may compile), then ``rounds`` of each in turn. Raises InputError as the head does.
     """
     if rounds < 1 or batch < 1:
         raise InputError(f"batch and rounds must be at least 1; got batch={batch}, rounds={rounds}")
@@ -70,12 +71,25 @@ def measure_head(loss: str, num_classes: int, embedding_dim: int, batch: int, *,
     head = ProxyHead(loss, num_classes, embedding_dim, **options)
     x, labels = torch.randn(batch, embedding_dim, requires_grad=True), torch.randint(num_classes, (batch,))
     step, products = head_step(head, x, labels), products_step(x.detach(), head.weight.detach())
+    compared, gradient_bytes = gradient_of(head, x.detach(), labels)
     timing = in_turn(step, products, rounds)
     seconds, of_products = median(timing.first), median(timing.second)
-    work = 6.0 * batch * head.weight.numel()
-    extra = peak_bytes(step) - head.weight.nbytes - x.nbytes
+    work, all_work = (6.0 * batch * numbers for numbers in (compared, head.weight.numel()))
+    extra = peak_bytes(step) - gradient_bytes - x.nbytes
     ratios = timing.ratios
-    return HeadCost(seconds, timing.ratio, ratios[0], ratios[-1], max(extra, 0), work / seconds, work / of_products)
+    return HeadCost(seconds, timing.ratio, ratios[0], ratios[-1], max(extra, 0), work / seconds, all_work / of_products)
+
+
+def gradient_of(head: ProxyHead, x: Tensor, labels: Tensor) -> tuple[int, int]:
+    """How many numbers and bytes the gradient of the proxies has; that of a head that samples holds the rows it has drawn."""
+    head(x, labels).loss.backward()
+    gradient = head.weight.grad
+    assert gradient is not None
+    head.zero_grad(set_to_none=True)
+    if not gradient.is_sparse:
+        return gradient.numel(), gradient.nbytes
+    rows = gradient.coalesce()
+    return rows.values().numel(), rows.values().nbytes + rows.indices().nbytes
 
 
 def head_step(head: Callable[[Tensor, Tensor], Any], x: Tensor, labels: Tensor) -> Step:
@@ -142,11 +156,11 @@ def head_memory(
 ) -> int:
     """Bytes a training step needs for the head on each process, in float32; ``batch`` is that of all processes together.
 
-        4·⌈C/R⌉·K·D·(2 + A) + 3·4·B·D + 128 MiB
+        4·⌈C/R⌉·K·D·(2 + A) + 4·B·D·(3 + 2·K) + 128 MiB
 
     Proxies, their gradient and the A arrays of an optimizer's step (`OPTIMIZER_ARRAYS`: "none", "sgd" with momentum and weight decay,
-    "adamw"), split over R processes; the gathered embeddings, their directions and gradients; the tiles. Raises InputError for an unknown
-    optimizer.
+    "adamw"), split over R processes; the gathered embeddings, their directions and gradients, the proxies of their own classes and the
+    gradient of these; the tiles. Raises InputError for an unknown optimizer.
 
     >>> round(head_memory(1_000_000, 512, 1024) / 2**30, 1)
     7.8
@@ -154,7 +168,8 @@ def head_memory(
     if optimizer not in OPTIMIZER_ARRAYS:
         raise InputError(f"optimizer must be one of {', '.join(OPTIMIZER_ARRAYS)}; got {optimizer!r}")
     shard = -(-num_classes // processes)
-    return 4 * shard * per_class * embedding_dim * (2 + OPTIMIZER_ARRAYS[optimizer]) + 12 * batch * embedding_dim + 2**27
+    of_classes = 4 * shard * per_class * embedding_dim * (2 + OPTIMIZER_ARRAYS[optimizer])
+    return of_classes + 4 * batch * embedding_dim * (3 + 2 * per_class) + 2**27
 
 
 def largest_head(

@@ -11,7 +11,7 @@ from torch import distributed as dist
 
 from orthodrome import losses
 from orthodrome.heads import engine
-from orthodrome.heads.sharded import Processes, evaluated, picklable
+from orthodrome.heads.sharded import SAME_HEAD, Processes, evaluated, failing_together, picklable
 from orthodrome.types import InputError, Keys, LossOutput
 
 VECTORS, LABELS, NEXT = "memory_vectors", "memory_labels", "memory_next"
@@ -50,7 +50,8 @@ class PairHead(nn.Module):
     The memory is a ring of detached embeddings and labels in buffers: saved with the head, filled after the loss of
     each training batch, and at evaluation neither read nor written.
 
-    Raises InputError (a ValueError) for unknown names, shapes or labels that do not fit.
+    Raises InputError (a ValueError) for unknown names, shapes or labels that do not fit; under a process group on every process, also
+    where these differ in loss or memory.
 
     >>> head = PairHead("supcon", temperature=0.2)
     >>> output = head(torch.randn(8, 4), torch.arange(8) // 2)
@@ -64,14 +65,17 @@ class PairHead(nn.Module):
 
     def __init__(self, loss: str, *, memory: int = 0, process_group: dist.ProcessGroup | None = None, **hyper: Any) -> None:
         super().__init__()
-        if isinstance(memory, bool) or not isinstance(memory, int) or memory < 0:
-            raise InputError(f"memory must be the number of embeddings to keep, an integer of at least 0; got {memory!r}")
+        self._processes = None if process_group is None else Processes(process_group)
         self.loss = loss
         self._hyper = hyper
-        self.spec = losses.pair_loss(loss, **hyper)
+        with failing_together(self._processes):
+            if isinstance(memory, bool) or not isinstance(memory, int) or memory < 0:
+                raise InputError(f"memory must be the number of embeddings to keep, an integer of at least 0; got {memory!r}")
+            self.spec = losses.pair_loss(loss, **hyper)
         self.memory = memory
         self.class_rows: dict[str, int] = {}  # a pair loss has no classes
-        self._processes = None if process_group is None else Processes(process_group)
+        if self._processes:
+            self._processes.agree(SAME_HEAD, {"loss": loss, "memory": memory, **hyper, **self.spec.hyper})
         if memory:  # the dimension is known from the first batch, or from a saved state
             self.register_buffer(VECTORS, torch.zeros(memory, 0))
             self.register_buffer(LABELS, torch.full((memory,), -1, dtype=torch.int64))
@@ -90,6 +94,7 @@ class PairHead(nn.Module):
 
     def _checked(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """``labels`` as int64."""
+        engine.check_tensor("embeddings", embeddings)
         engine.check_shapes(embeddings, embeddings.shape[-1] if embeddings.ndim else 0)
         labels = engine.check_labels(labels, embeddings.shape[0], None)
         engine.check_finite(embeddings)

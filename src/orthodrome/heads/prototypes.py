@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor, nn
 
+from orthodrome.heads.sharded import failing_together
 from orthodrome.registry import Registry
 from orthodrome.sphere import norms, unit
 from orthodrome.types import EmbeddingSet, InputError, Similarity
@@ -75,10 +76,11 @@ def class_means(embeddings: EmbeddingSet, classes: range, per_class: int = 1, *,
     """(C·K, D) unit proxies for ``classes``: the direction of the mean of the unit embeddings of each; labels outside are left alone.
 
     K > 1 proxies of a class stand :data:`SPREAD` aside of it, each in a direction of its own. Raises InputError, naming them, for
-    classes without embeddings and classes whose embeddings cancel out.
+    embeddings of these classes that are not finite, classes without embeddings and classes whose embeddings cancel out.
     """
     vectors, labels = torch.as_tensor(embeddings.vectors), torch.as_tensor(embeddings.labels) - classes.start
     inside = (labels >= 0) & (labels < len(classes))
+    _refuse_not_finite(embeddings, inside & ~vectors.isfinite().all(dim=1))
     labels = labels[inside]
     counts = torch.bincount(labels, minlength=len(classes))
     _refuse(counts == 0, classes, "have no embedding to be initialised from")
@@ -92,27 +94,44 @@ def class_means(embeddings: EmbeddingSet, classes: range, per_class: int = 1, *,
     return unit(means + SPREAD * aside)
 
 
+def _refuse_not_finite(embeddings: EmbeddingSet, wrong: Tensor) -> None:
+    if wrong.any():
+        first = int(wrong.nonzero()[0])
+        raise InputError(
+            f"{int(wrong.sum())} of {len(embeddings)} embeddings are not finite, the first that of {embeddings.ids[first]!r}: "
+            "leave them out, or embed these images anew"
+        )
+
+
 def _refuse(wrong: Tensor, classes: range, why: str) -> None:
     if wrong.any():
         first = ", ".join(str(int(row) + classes.start) for row in wrong.nonzero()[:5])
-        raise InputError(f"{int(wrong.sum())} of {len(classes)} classes {why}: {first}{' …' if wrong.sum() > 5 else ''}")
+        which = f"{int(wrong.sum())} of the {len(classes)} classes {classes.start} to {classes.stop - 1}"
+        raise InputError(f"{which} {why}: {first}{' …' if wrong.sum() > 5 else ''}")
 
 
 @torch.no_grad()
 def initialize(head: ProxyHead, how: str | EmbeddingSet) -> None:
     """Fill the proxies of ``head``, by the name of an initializer or with the class means of an EmbeddingSet.
 
-    On several processes each fills the classes it holds; by name, with what one process would draw if all are seeded alike.
+    On several processes, all of which must call it, each fills the classes it holds; by name, with what one process would draw if all
+    are seeded alike. What one of them refuses is raised on all.
     Losses on the sphere do not look at the length of a proxy; the logits of affine ones (softmax, l2_softmax) do: class means have
-    length 1, "normal" about 0.01·√D. Raises InputError for an unknown name, another dimension, and as :func:`class_means`.
+    length 1, "normal" about 0.01·√D. Raises InputError for an unknown name, another dimension, what is neither a name nor an
+    EmbeddingSet, and as :func:`class_means`.
     """
-    head.weight.copy_(_first_values(head, how, head.classes, head.num_classes))
+    with failing_together(head._processes):
+        first = _first_values(head, how, head.classes, head.num_classes)
+    head.weight.copy_(first)
 
 
 def _first_values(head: ProxyHead, how: str | EmbeddingSet, classes: range, num_classes: int) -> Tensor:
     per_class = head.spec.similarity.per_class
     if isinstance(how, str):
         return drawn(how, table_rows(classes, per_class), num_classes * per_class, head.embedding_dim)
+    if not isinstance(how, EmbeddingSet):
+        names = ", ".join(INITIALIZERS.names())
+        raise InputError(f"proxies begin as an initializer ({names}) or an EmbeddingSet says; got {type(how).__name__}")
     if how.vectors.shape[1] != head.embedding_dim:
         raise InputError(f"embeddings must have {head.embedding_dim} dimensions, as the head has; got {how.vectors.shape[1]}")
     return class_means(how, classes, per_class)
@@ -186,7 +205,12 @@ State = Mapping[str, Tensor]
 
 
 def resharded(parts: Sequence[State], world: int, *, num_classes: int, entries: Mapping[str, int]) -> list[dict[str, Tensor]]:
-    """The state of a head, saved by len(parts) processes, for each of ``world`` processes (1: a whole head); see :func:`shard_of`."""
+    """The state of a head, saved by len(parts) processes, for each of ``world`` processes (1: a whole head); see :func:`shard_of`.
+
+    Raises InputError as that does, and for a number of processes below 1 or above that of the classes.
+    """
+    if world < 1:
+        raise InputError(f"world is the number of processes that will hold the head, at least 1; got {world}")
     wanted = [shard(num_classes, rank, world) for rank in range(world)]
     return [shard_of(parts, classes, num_classes=num_classes, entries=entries) for classes in wanted]
 

@@ -15,7 +15,7 @@ from orthodrome.heads.chunked import chunked
 from orthodrome.heads.engine import Alone, Classes, Compare, Group
 from orthodrome.heads.prototypes import drawn, rows_per_class, shard, table_rows
 from orthodrome.heads.sampled import sampled
-from orthodrome.heads.sharded import Processes, evaluated, picklable
+from orthodrome.heads.sharded import SAME_HEAD, Processes, evaluated, failing_together, picklable
 from orthodrome.registry import Registry
 from orthodrome.types import InputError, LossOutput, LossSpec, State
 
@@ -84,8 +84,8 @@ class ProxyHead(nn.Module):
     ``class_rows`` names what no other process holds, and how many of its rows belong to one class. State of the loss (moving averages,
     step counters, biases, centres) lives in buffers and parameters of the head and is saved with it; at evaluation it is frozen.
 
-    Raises InputError (a ValueError) for unknown names, shapes or labels that do not fit, and embeddings that are not finite; under a
-    process group on every process.
+    Raises InputError (a ValueError) for unknown names, shapes, dtypes or labels that do not fit, and embeddings that are not finite;
+    under a process group on every process, also where these differ in what they ask for (but for ``impl`` and ``chunk_size``).
 
     >>> head = ProxyHead("cosface", num_classes=10, embedding_dim=4)
     >>> output = head(torch.randn(8, 4), torch.arange(8))
@@ -111,24 +111,24 @@ class ProxyHead(nn.Module):
         **hyper: Any,
     ) -> None:
         super().__init__()
+        self._processes = None if process_group is None else Processes(process_group)
         self.loss = loss
         self._of_loss = {"gradient": gradient, **hyper}
-        self.spec = losses.proxy_loss(loss, **self._of_loss)
-        self.num_classes = _at_least(num_classes, self.spec.minimum_classes, f"num_classes of {loss}")
-        self.embedding_dim = _at_least(embedding_dim, 1, "embedding_dim")
-        if chunk_size is not None:
-            _at_least(chunk_size, 1, "chunk_size")
-        self.sample_rate = _between(sample_rate, 0.0, 1.0, "sample_rate", "above 0 and at most 1", lambda rate: rate > 0)
-        _between(filter_below, 0.0, 1.0, "filter_below", "at least 0 and below 1", lambda floor: floor < 1)
-        dtype = None if compute_dtype is None else COMPUTE_DTYPES.get(compute_dtype)
-        self._impl, self._tiling = impl, (chunk_size, dtype, filter_below)
-        self._prepare()
-        self._processes = None if process_group is None else Processes(process_group)
+        with failing_together(self._processes):
+            self.spec = losses.proxy_loss(loss, **self._of_loss)
+            self.num_classes = _at_least(num_classes, self.spec.minimum_classes, f"num_classes of {loss}")
+            self.embedding_dim = _at_least(embedding_dim, 1, "embedding_dim")
+            if chunk_size is not None:
+                _at_least(chunk_size, 1, "chunk_size")
+            self.sample_rate = _between(sample_rate, 0.0, 1.0, "sample_rate", "above 0 and at most 1", lambda rate: rate > 0)
+            _between(filter_below, 0.0, 1.0, "filter_below", "at least 0 and below 1", lambda floor: floor < 1)
+            dtype = None if compute_dtype is None else COMPUTE_DTYPES.get(compute_dtype)
+            self._impl, self._tiling = impl, (chunk_size, dtype, filter_below)
+            self._prepare()
         if self._processes:
-            self._processes.agree(
-                "all processes must build the same head; losses, numbers of classes or dimensions differ",
-                (loss, num_classes, embedding_dim, repr(self.spec.hyper)),
-            )
+            asked = {"sharded": sharded, "sample_rate": sample_rate, "filter_below": filter_below, "compute_dtype": compute_dtype}
+            sizes = {"num_classes": num_classes, "embedding_dim": embedding_dim}
+            self._processes.agree(SAME_HEAD, {"loss": loss, **sizes, **asked, "init": init, **hyper, **self.spec.hyper})
         self._share(self._processes, sharded)
         per_class = self.spec.similarity.per_class
         self.weight = nn.Parameter(drawn(init, table_rows(self.classes, per_class), num_classes * per_class, embedding_dim))
@@ -182,6 +182,7 @@ class ProxyHead(nn.Module):
     def _checked(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """``labels`` as int64; raises InputError for anything that must not reach the state of the loss."""
         engine.check_shapes(embeddings, self.embedding_dim)
+        engine.check_dtypes(embeddings, self.weight)
         labels = engine.check_labels(labels, embeddings.shape[0], self.num_classes)
         engine.check_finite(embeddings)
         return labels

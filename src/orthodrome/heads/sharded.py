@@ -11,7 +11,8 @@ this mean, but for the embeddings: theirs is that times the number of processes,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import reduce
 from typing import Any
 
@@ -19,11 +20,13 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from orthodrome.heads.engine import promote
+from orthodrome.heads.engine import COMPUTED_IN, promote
 from orthodrome.types import InputError, Link, LossOutput
 
 SHOWN = 3
-"""Messages of different processes that an error repeats."""
+"""Messages of different processes, settings and values that an error repeats."""
+
+SAME_HEAD = "all processes must build the same head"
 
 
 class SharedError(InputError):
@@ -39,18 +42,37 @@ def evaluated(
 ) -> LossOutput:
     """``evaluate`` of the batches of all processes together, once ``check`` has passed the labels (B,) of each.
 
-    ``per_sample`` are the losses of the own samples. Raises what ``check`` does, for several processes as a SharedError on all.
+    ``per_sample`` are the losses of the own samples. Raises what ``check`` does; for several processes a SharedError on all, also where
+    embeddings differ in dtype or dimension.
     """
     if processes is None:
         return evaluate(embeddings, check(embeddings, labels))
-    error = None
+    form, error = [0, 0, 0], None
     try:
         labels = check(embeddings, labels)
-    except InputError as found:
+        embeddings = promote(embeddings)
+        form = [*embeddings.shape, COMPUTED_IN.index(embeddings.dtype)]
+    except Exception as found:
         error = found
-    sizes = processes.exchange(len(embeddings) if embeddings.ndim else 0, error)
-    output = evaluate(*processes.batch(promote(embeddings), labels, sizes))
-    return processes.own_part(output, sizes)
+    sizes, *alike = processes.exchange(*form, error=error)
+    if any(len(set(given)) > 1 for given in alike):
+        told = [{"dimension": dimension, "dtype": COMPUTED_IN[dtype]} for dimension, dtype in zip(*alike, strict=True)]
+        raise SharedError(f"all processes must give embeddings of one dtype and dimension; {differences(told)}")
+    return processes.own_part(evaluate(*processes.batch(embeddings, labels, sizes)), sizes)
+
+
+@contextmanager
+def failing_together(processes: Processes | None) -> Iterator[None]:
+    """What fails within on any of several processes is raised on all, as a SharedError; all must come here."""
+    error = None
+    try:
+        yield
+    except Exception as found:
+        if processes is None:
+            raise
+        error = found
+    if processes:
+        processes.exchange(error=error)
 
 
 def picklable(head: object, processes: Processes | None, without: Sequence[str]) -> dict[str, Any]:
@@ -104,19 +126,19 @@ class Processes:
         dist.broadcast(value, group_src=0, group=self.group)
         return value
 
-    def agree(self, what: str, mine: object) -> None:
-        """Raises SharedError unless all were given the same ``mine``; ``what`` says of what it tells."""
-        everyones = self.objects(mine)
+    def agree(self, what: str, mine: Mapping[str, object]) -> None:
+        """Raises SharedError, which begins with ``what`` and names what differs, unless all were given the same ``mine``."""
+        everyones = self.objects(dict(mine))
         if any(other != everyones[0] for other in everyones):
-            given = ", ".join(f"rank {rank}: {other}" for rank, other in enumerate(everyones))
-            raise SharedError(f"{what}: {given}")
+            raise SharedError(f"{what}; {differences(everyones)}")
 
-    def exchange(self, number: int, error: Exception | None = None) -> list[int]:
-        """The number of each process. Where any has an error, raises those of all on every process."""
-        found = torch.stack(self.gathered(torch.tensor([number, error is not None]), [2] * self.world))
-        if found[:, 1].any():
+    def exchange(self, *numbers: int, error: Exception | None = None) -> list[list[int]]:
+        """Each of the numbers of every process. Where any has an error, raises those of all on every process."""
+        mine = torch.tensor([*numbers, error is not None], dtype=torch.int64)
+        *found, failed = torch.stack(self.gathered(mine, [len(mine)] * self.world)).T.tolist()
+        if any(failed):
             raise SharedError(together(self.objects(error and message(error)))) from error
-        return [int(given) for given in found[:, 0]]
+        return found
 
     def objects(self, mine: object) -> list[Any]:
         """The object of each process."""
@@ -154,9 +176,27 @@ def together(messages: Sequence[str | None]) -> str:
     """The messages of the first ranks that have one, each with its rank; one that all give, once."""
     if len(set(messages)) == 1:
         return str(messages[0])
-    told = [f"rank {rank}: {text}" for rank, text in enumerate(messages) if text]
-    more = f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
-    return "; ".join(told[:SHOWN]) + more
+    return shortened([f"rank {rank}: {text}" for rank, text in enumerate(messages) if text], "; ")
+
+
+def differences(everyones: Sequence[Mapping[str, object]]) -> str:
+    """What differs between ranks, each value with the first rank that has it: ``margin is 0.4 on rank 0, 0.5 on rank 2``."""
+    names = dict.fromkeys(name for given in everyones for name in given)
+    told = [_values(name, [repr(given[name]) if name in given else "absent" for given in everyones]) for name in names]
+    return shortened([text for text in told if text], "; ")
+
+
+def _values(name: str, values: Sequence[str]) -> str:
+    """Who has which value; nothing where all have the same."""
+    firsts = [rank for rank, value in enumerate(values) if value not in values[:rank]]
+    given = shortened([f"{values[rank]} on rank {rank}" for rank in firsts], ", ")
+    return f"{name} is {given}" if len(firsts) > 1 else ""
+
+
+def shortened(texts: Sequence[str], between: str) -> str:
+    """The first texts, and how many more there are."""
+    more = f"{between}and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    return between.join(texts[:SHOWN]) + more
 
 
 class _Sum(torch.autograd.Function):

@@ -7,7 +7,7 @@ disk) is done `everywhere`, so that it ends all of them with one message, and no
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Protocol, TypeVar
@@ -48,8 +48,8 @@ class Team(Protocol):
     def anywhere(self, question: Callable[[], bool]) -> bool:
         """`everywhere`, and whether the answer is True on any process."""
 
-    def same(self, what: str, mine: object) -> None:
-        """Raises InputError, which begins with ``what``, on all unless ``mine`` is the same on all."""
+    def same(self, what: str, mine: Mapping[str, object]) -> None:
+        """Raises InputError, which begins with ``what`` and names what differs, on all unless ``mine`` is the same on all."""
 
     def from_first(self, mine: T) -> T:
         """What rank 0 has given."""
@@ -82,7 +82,7 @@ class Alone:
     def anywhere(self, question: Callable[[], bool]) -> bool:
         return question()
 
-    def same(self, what: str, mine: object) -> None:
+    def same(self, what: str, mine: Mapping[str, object]) -> None:
         pass
 
     def from_first(self, mine: T) -> T:
@@ -134,9 +134,10 @@ class Several:
             answer = question()
         except Exception as found:
             error = found
-        return any(self._talking.exchange(answer, error))
+        (answers,) = self._talking.exchange(answer, error=error)
+        return any(answers)
 
-    def same(self, what: str, mine: object) -> None:
+    def same(self, what: str, mine: Mapping[str, object]) -> None:
         self._talking.agree(what, mine)
 
     def from_first(self, mine: T) -> T:
@@ -164,6 +165,7 @@ class Several:
         averaging = DistributedDataParallel(network, device_ids=own, gradient_as_bucket_view=True)
         # Running statistics of batch normalisation do not enter the training, and rank 0 saves its own: they need not travel.
         averaging.broadcast_buffers = False  # the argument has another name in newer versions of torch
+        settle_buckets(averaging, device)
         return averaging
 
     def synchronised(self, network: nn.Module, device: torch.device) -> nn.Module:
@@ -186,7 +188,33 @@ class Several:
     def outlast_first(self) -> None:
         """Wait until rank 0 is gone: a launcher ends all processes as soon as one fails, and rank 0 still has to say why."""
         with suppress(RuntimeError):
-            self._talking.exchange(0)
+            self._talking.exchange()
+
+
+class _Touched(nn.Module):
+    """Stands in for a network: no layers, but each parameter gets a gradient, the last one first, as on the way back."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, factor: Tensor) -> Tensor:
+        return factor * torch.stack([parameter.sum() for parameter in self.network.parameters() if parameter.requires_grad])
+
+
+def settle_buckets(averaging: DistributedDataParallel, device: torch.device) -> None:
+    """Let DDP put the gradients into its lasting buckets before the first step, by a backward pass without layers.
+
+    DDP does so once, in the order in which the first gradients came. Where in a bucket a number stands decides in which order those of
+    three processes or more are added: the first step of every start would round unlike the same step of a run that was not interrupted.
+    ``find_unused_parameters`` keeps the first buckets instead, but looks through the graph at each step and warns of that; a single
+    bucket is reordered all the same, and leaves nothing to send while the backward pass is under way.
+    """
+    network = averaging.module
+    averaging.module = _Touched(network)
+    averaging(torch.zeros((), device=device)).sum().backward()
+    averaging.module = network
+    network.zero_grad(set_to_none=True)
 
 
 @contextmanager

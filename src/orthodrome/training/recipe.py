@@ -307,7 +307,9 @@ def _explain(problem: Any) -> str:
     location = [str(part) for part in problem["loc"]]
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {key!r}.{near_matches(key, _keys(Recipe))}"
+        known = [*_keys(Recipe), *_free_keys()]
+        homes = [other for other in known if other.rpartition(".")[2] == location[-1]]
+        return f"unknown key {key!r}.{near_matches(key, homes or known)}"
     given = f"; got {problem['input']!r}" if location else ""
     return f"{key or 'recipe'}: {problem['msg'].removeprefix('Value error, ')}{given}"
 
@@ -319,3 +321,12 @@ def _keys(model: type[BaseModel], prefix: str = "") -> list[str]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             keys += _keys(field.annotation, f"{prefix}{name}.")
     return keys
+
+
+def _free_keys() -> list[str]:
+    """What any loss takes in the section ``loss``, and any network in ``backbone``."""
+    from orthodrome import backbones, losses
+
+    hyper = {key for name in (*losses.proxy_names(), *losses.pair_names()) for key in losses.get(name).defaults}
+    options = {option for name in backbones.names() for option in backbones.option_names(name)}
+    return [*(f"loss.{key}" for key in hyper), *(f"backbone.{option}" for option in options)]

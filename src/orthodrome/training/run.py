@@ -127,7 +127,7 @@ def _train(
     team: Team,
 ) -> RunResult:
     summary = team.everywhere(lambda: check_trainable(reader))
-    team.same("all processes must train the same recipe on the same images; they differ", _fingerprint(recipe, reader))
+    team.same("all processes must train the same recipe on the same images", _fingerprint(recipe, reader))
     seed_everything(recipe)
     learner, model = create_learner(recipe, reader, team)
     seed_apart(recipe.seed, team.rank)
@@ -160,8 +160,12 @@ def _train(
     return RunResult(folder, model, history, finished)
 
 
-def _fingerprint(recipe: Recipe, reader: ImageReader) -> str:
-    return f"recipe {recipe.name} (checksum {zlib.crc32(recipe.to_yaml().encode()):08x}), {_images_of(reader)}"
+def _fingerprint(recipe: Recipe, reader: ImageReader) -> Mapping[str, object]:
+    """Every key of the recipe, and the set."""
+    found: dict[str, object] = {"the set": _images_of(reader)}
+    for name, value in recipe.model_dump(mode="json").items():
+        found |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+    return found
 
 
 def _images_of(reader: ImageReader) -> str:
