@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from orthodrome.evaluation import PROTOCOLS, wilson
+from orthodrome.evaluation import PROTOCOLS, compare_runs, wilson, write_report
 from orthodrome.evaluation.outcome import Result
+from orthodrome.evaluation.pairs import read_pairs
 from orthodrome.evaluation.protocols.blufr import draw_trials, read_blufr
 from orthodrome.evaluation.protocols.megaface import refined
-from orthodrome.types import EmbeddingSet, InputError
+from orthodrome.evaluation.protocols.verification import verify_in_order
+from orthodrome.evaluation.sections import section
+from orthodrome.types import EmbeddingSet, InputError, Report
 
 
 def angle(degrees: float) -> list[float]:
@@ -442,19 +446,70 @@ def test_blufr_style_is_named_so(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------ fairness
 
 
-def test_fairness_lists(tmp_path: Path) -> None:
+@pytest.fixture
+def grouped(tmp_path: Path) -> Path:
     lines = ["1\t12", *(f"p{n}\t1\t2" for n in range(12)), *(f"p{n}\t1\tp{(n + 2) % 12}\t2" for n in range(12))]
     groups = "".join(f"p{n} {'odd' if n % 2 else 'even'}\n" for n in range(12))
-    lists = write(tmp_path, pairs="\n".join(lines), groups=groups)
-    angles = {f"p{n}/p{n}_{i:04d}": 30.0 * n + i for n in range(12) for i in (1, 2)}
-    angles["p1/p1_0002"] = 120.0  # far from p1's first image
-    metrics = run("fairness", lists, embedded(angles)).to_report().metrics
+    return write(tmp_path, pairs="\n".join(lines), groups=groups)
+
+
+GROUPED = {f"p{n}/p{n}_{i:04d}": 30.0 * n + i for n in range(12) for i in (1, 2)} | {
+    "p1/p1_0002": 120.0
+}  # far from its first image
+
+
+def test_fairness_lists(grouped: Path) -> None:
+    metrics = run("fairness", grouped, embedded(GROUPED)).to_report().metrics
     rows = {row["group"]: row for row in metrics["fairness"]["groups"]}
     assert (rows["odd"]["genuine"], rows["odd"]["impostor"], rows["even"]["genuine"]) == (6, 6, 6)
     assert (rows["odd"]["rejected_genuine"], rows["even"]["rejected_genuine"]) == (1, 0)
-    (tmp_path / "groups.txt").write_text(groups.replace("p3 odd\n", ""))
+    groups = (grouped / "groups.txt").read_text()
+    (grouped / "groups.txt").write_text(groups.replace("p3 odd\n", ""))
     with pytest.raises(InputError, match=r"pairs.txt:5: 'p3' has no group"):
-        PROTOCOLS.get("fairness").read(lists)
-    (tmp_path / "groups.txt").write_text(groups + "p3 even\n")
+        PROTOCOLS.get("fairness").read(grouped)
+    (grouped / "groups.txt").write_text(groups + "p3 even\n")
     with pytest.raises(InputError, match=r"groups.txt:13: 'p3' is in two groups, 'odd' and 'even'"):
-        PROTOCOLS.get("fairness").read(lists)
+        PROTOCOLS.get("fairness").read(grouped)
+
+
+# ------------------------------------------------------------------------------------------------------------ runs compared
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take seconds and are tested elsewhere."""
+    monkeypatch.setattr(section, "_figures", lambda: (None, ""))
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_ijb_runs_of_a_list_in_another_order_are_not_paired(ijbc: Path, tmp_path: Path) -> None:
+    """Reversed, the list has as many genuines and impostors as before: only the templates tell pairs apart."""
+    write_report(run("ijbc", ijbc, embedded(FACES)).to_report(), tmp_path / "straight")
+    write_report(run("ijbc", ijbc, embedded(FACES | {"5.jpg": 100.0})).to_report(), tmp_path / "other")
+    compared = compare_runs([tmp_path / "straight", tmp_path / "other"])
+    assert [row.name for found in compared.comparisons.values() for row in found.differences] == ["EER", "TAR@FAR=10 %"]
+    pairs = ijbc / "ijbc_template_pair_label.txt"
+    pairs.write_text("".join(reversed(pairs.read_text().splitlines(keepends=True))))
+    write_report(run("ijbc", ijbc, embedded(FACES)).to_report(), tmp_path / "reversed")
+    with pytest.raises(InputError, match="pair 0 is 1 – 2 in one and 3 – 4 in the other; evaluate both on one list"):
+        compare_runs([tmp_path / "straight", tmp_path / "reversed"])
+
+
+@pytest.mark.parametrize("name", ["fairness", "a .bin with folds of one kind"])
+@pytest.mark.usefixtures("without_pictures")
+def test_runs_of_every_list_of_pairs_know_their_images(name: str, grouped: Path, tmp_path: Path) -> None:
+    """Another image of the same person in one pair leaves kinds and people as they were."""
+
+    def evaluated() -> Report:
+        if name == "fairness":
+            return run("fairness", grouped, embedded(GROUPED)).to_report()
+        pairs = read_pairs(grouped / "pairs.txt")
+        one_kind = replace(pairs, folds=1 + pairs.same)
+        return verify_in_order(embedded(GROUPED), one_kind, protocol="bin", title="a .bin").to_report()
+
+    write_report(evaluated(), tmp_path / "straight")
+    text = (grouped / "pairs.txt").read_text()
+    (grouped / "pairs.txt").write_text(text.replace("p0\t1\tp2\t2", "p0\t2\tp2\t2"))
+    write_report(evaluated(), tmp_path / "changed")
+    with pytest.raises(InputError, match="pair 12 is p0/p0_0001 – p2/p2_0002 in one and p0/p0_0002 – p2/p2_0002 in the other"):
+        compare_runs([tmp_path / "straight", tmp_path / "changed"])

@@ -66,7 +66,8 @@ def read_report(path: PathLike) -> Report:
 def compare_runs(paths: Sequence[PathLike]) -> RunsComparison:
     """Compare evaluations of the same pairs, each two of them; ``paths`` as `read_report` takes them.
 
-    Raises InputError with fewer than two, where one is named twice, and where pairs differ.
+    Pairs are known by the ids of their images, stored beside the scores. Raises InputError with fewer than two, where one is named
+    twice, where there are no pairs or no ids, and where pairs differ, as a list in another order does.
     """
     names = [str(path) for path in paths]
     if len(names) < 2 or len(set(names)) < len(names):
@@ -111,6 +112,11 @@ def _system(name: str, report: Report) -> System:
     pairs = from_series(report.series)
     if pairs is None:
         raise InputError(f"{name} has no {SCORES_FILE} beside its report; evaluate it again to compare it pair by pair")
+    if pairs.rows is None:
+        raise InputError(
+            f"the {SCORES_FILE} of {name} does not say which images its pairs are of ('genuine_ids', 'impostor_ids'), so that they "
+            "cannot be matched with those of another run; evaluate it again, or vouch for the order in Python: compare_systems"
+        )
     return System(pairs, _folds(report))
 
 

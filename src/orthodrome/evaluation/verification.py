@@ -145,12 +145,18 @@ def verification_from_embeddings(
     The people of the pairs come from the list. Raises InputError where an image of the list has no
     embedding, two have the same id, or an embedding is zero or NaN (all named).
     """
-    first, second = match_embeddings(embeddings, pairs)
+    found = scored_pairs(embeddings, pairs)
+    report = verification(found.scores, found.same, pairs.folds, found.identities)
+    return replace(report, pairs=replace(report.pairs, rows=found.rows, names=found.names), protocol=protocol, title=title)
+
+
+def scored_pairs(embeddings: EmbeddingSet, pairs: Pairs) -> ScoredPairs:
+    """The canonical scores of ``pairs``, with the people and images of each; in no fold. Matched, and raises, as
+    `verification_from_embeddings`.
+    """
     units = unit_vectors(embeddings.vectors, embeddings.ids)
-    scores = scores_of_rows(units, units, first, second)
-    report = verification(scores, pairs.same, pairs.folds, pairs.identities())
-    rows, names = _image_places(pairs)
-    return replace(report, pairs=replace(report.pairs, rows=rows, names=names), protocol=protocol, title=title)
+    scores = scores_of_rows(units, units, *match_embeddings(embeddings, pairs))
+    return ScoredPairs(scores, pairs.same, np.full(len(pairs), ""), pairs.identities(), *_image_places(pairs))
 
 
 def all_pairs(embeddings: EmbeddingSet, folds: int = 10, seed: int = 0) -> VerificationReport:

@@ -16,6 +16,7 @@ from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.protocols.ijb_lists import Faces, Identification, Verification
 from orthodrome.evaluation.resolution import possible_fars
 from orthodrome.evaluation.roc import roc_summary
+from orthodrome.evaluation.scored import ScoredPairs
 from orthodrome.evaluation.scores import scores_of_rows, unit_vectors, usable
 from orthodrome.evaluation.templates import WEIGHTINGS, pool
 from orthodrome.types import EmbeddingSet, Interval, PathLike, Report
@@ -35,13 +36,14 @@ def verify_templates(embeddings: EmbeddingSet, lists: Verification, *, protocol:
     names, vectors = _templates(embeddings, lists.faces, weighting)
     first, second = (np.searchsorted(names, side) for side in (lists.first, lists.second))
     units = unit_vectors(vectors, tuple(f"template {name}" for name in names.tolist()))
-    scores = scores_of_rows(units, units, first, second)
-    genuine, impostor = scores[lists.same], scores[~lists.same]
+    scores, rows = scores_of_rows(units, units, first, second), np.stack([first, second], axis=1).astype(np.int32)
+    found = ScoredPairs(scores, lists.same, np.full(len(scores), ""), rows=rows, names=names.astype(str))
+    genuine, impostor = found.of_kind("genuine"), found.of_kind("impostor")
     resolved = possible_fars(len(impostor))
-    eer, rows = roc_summary(genuine, impostor, [far for far in FARS if far in resolved])
+    eer, tars = roc_summary(genuine, impostor, [far for far in FARS if far in resolved])
     metrics: dict[str, Any] = {
         "eer": asdict(eer),
-        "tar_at_far": [{**asdict(row), "achieved": row.achieved} for row in rows],
+        "tar_at_far": [{**asdict(row), "achieved": row.achieved} for row in tars],
         "counts": {"genuine": len(genuine), "impostor": len(impostor)},
     }
     title = f"{protocol.upper()[:3]}-{protocol.upper()[3:]} 1:1 templates, weighting {weighting}"
@@ -49,7 +51,7 @@ def verify_templates(embeddings: EmbeddingSet, lists: Verification, *, protocol:
         _template_note(weighting),
         "Intervals: Wilson's, which takes comparisons as independent: the list does not name the people.",
     )
-    return Outcome(Report(protocol, title, metrics, {"genuine": genuine, "impostor": impostor}, notes))
+    return Outcome(Report(protocol, title, metrics, found.series(), notes))
 
 
 def identify_templates(embeddings: EmbeddingSet, lists: Identification, *, protocol: str, weighting: str = "equal") -> Result:

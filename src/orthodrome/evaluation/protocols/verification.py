@@ -9,11 +9,10 @@ import numpy as np
 
 from orthodrome.evaluation.conventions import CONVENTIONS
 from orthodrome.evaluation.outcome import Outcome, Result
-from orthodrome.evaluation.pairs import Pairs, match_embeddings
+from orthodrome.evaluation.pairs import Pairs
 from orthodrome.evaluation.resolution import possible_fars
 from orthodrome.evaluation.roc import roc_summary
-from orthodrome.evaluation.scores import scores_of_rows, unit_vectors
-from orthodrome.evaluation.verification import BY_PAIR, VerificationReport, verification_from_embeddings
+from orthodrome.evaluation.verification import BY_PAIR, VerificationReport, scored_pairs, verification_from_embeddings
 from orthodrome.types import EmbeddingSet, Report
 
 OWN = "orthodrome"
@@ -32,9 +31,8 @@ def verify_in_order(embeddings: EmbeddingSet, pairs: Pairs, *, protocol: str, ti
     kinds = {(fold, same) for fold, same in zip(pairs.folds.tolist(), pairs.same.tolist(), strict=True)}
     if all((fold, same) in kinds for fold in np.unique(pairs.folds).tolist() for same in (True, False)):
         return verify_pairs(embeddings, pairs, protocol=protocol, title=title, convention=convention)
-    units = unit_vectors(embeddings.vectors, embeddings.ids)
-    scores = scores_of_rows(units, units, *match_embeddings(embeddings, pairs))
-    genuine, impostor = scores[pairs.same], scores[~pairs.same]
+    found = scored_pairs(embeddings, pairs)
+    genuine, impostor = found.of_kind("genuine"), found.of_kind("impostor")
     eer, rows = roc_summary(genuine, impostor, possible_fars(len(impostor)))
     metrics = {
         "eer": asdict(eer),
@@ -42,8 +40,8 @@ def verify_in_order(embeddings: EmbeddingSet, pairs: Pairs, *, protocol: str, ti
         "counts": {"genuine": len(genuine), "impostor": len(impostor)},
     }
     note = "No k-fold accuracy: cut into folds in the order of the list, a fold has pairs of one kind only."
-    report = Report(protocol, title, metrics, {"genuine": genuine, "impostor": impostor}, (note, BY_PAIR))
-    return Outcome(_with_convention(report, scores, pairs.same, convention, len(np.unique(pairs.folds))))
+    report = Report(protocol, title, metrics, found.series(), (note, BY_PAIR))
+    return Outcome(_with_convention(report, found.scores, pairs.same, convention, len(np.unique(pairs.folds))))
 
 
 def under_convention(report: VerificationReport, same: np.ndarray, convention: str) -> Result:
