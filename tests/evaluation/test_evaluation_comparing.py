@@ -244,7 +244,7 @@ def test_files_that_are_not_what_they_should_be(runs: tuple[Path, Path], tmp_pat
     with pytest.raises(InputError, match=r"cannot read the scores .*scores\.npz"):  # a pickle inside is not loaded
         read_report(folder)
     (folder / "scores.npz").unlink()
-    with pytest.raises(InputError, match=r"has no scores\.npz beside its report"):
+    with pytest.raises(InputError, match=r"was written with scores\.npz, which is gone; evaluate it again"):
         compare_runs([folder, runs[1]])
     for content in (
         '{"systems": {}}',

@@ -53,7 +53,8 @@ def test_ytf_both_ways_of_comparing_videos(tmp_path: Path) -> None:
     (tmp_path / "splits.txt").write_text(YTF)
     frames = embedded({"A/0/0.1.jpg": -60, "A/0/0.2.jpg": 60, "A/1/1.1.jpg": 0, "B/0/0.1.jpg": 60})
     report = run("ytf", tmp_path / "splits.txt", frames).to_report()
-    averaged, pairwise = (report.metrics["variants"][name] for name in ("features averaged", "mean of pairwise scores"))
+    averaged, pairwise = report.metrics, report.metrics["variants"]["mean of pairwise scores"]
+    assert "features averaged" in report.title
     assert report.metrics["video_counts"] == {"videos": 3, "frames": 4}
     assert [fold["threshold"] for fold in averaged["folds"]] == pytest.approx([0.75, 0.75], abs=1e-6)  # halfway between 0.5 and 1
     assert [fold["threshold"] for fold in pairwise["folds"]] == pytest.approx([0.375, 0.375], abs=1e-6)  # between 0.25 and 0.5
@@ -493,6 +494,30 @@ def test_ijb_runs_of_a_list_in_another_order_are_not_paired(ijbc: Path, tmp_path
     write_report(run("ijbc", ijbc, embedded(FACES)).to_report(), tmp_path / "reversed")
     with pytest.raises(InputError, match="pair 0 is 1 – 2 in one and 3 – 4 in the other; evaluate both on one list"):
         compare_runs([tmp_path / "straight", tmp_path / "reversed"])
+
+
+def test_ytf_has_the_page_of_a_k_fold_verification(tmp_path: Path) -> None:
+    """ROC, DET, distributions, errors and calibration of the averaged features, and runs that can be compared."""
+    pytest.importorskip("matplotlib")
+    (tmp_path / "splits.txt").write_text(YTF)
+    for name, degrees in (("good", 60), ("bad", 20)):
+        frames = embedded({"A/0/0.1.jpg": -60, "A/0/0.2.jpg": 60, "A/1/1.1.jpg": 0, "B/0/0.1.jpg": degrees})
+        write_report(run("ytf", tmp_path / "splits.txt", frames).to_report(), tmp_path / name)
+    pictures = {path.stem for path in (tmp_path / "good").glob("*.png")}
+    assert pictures == {"roc", "det", "scores", "errors", "reliability"}
+    assert (tmp_path / "good" / "report.html").read_text().count("<svg") == 5
+    assert "A/0" in compare_runs([tmp_path / "good", tmp_path / "bad"]).reports[str(tmp_path / "good")].series["ids"]
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_protocols_that_keep_no_pairs_say_so(tmp_path: Path) -> None:
+    """Evaluating again would not help."""
+    lists = write(tmp_path, **SEARCH)
+    for name in ("identification", "trillion-pairs"):
+        write_report(run(name, lists, embedded(SEARCH_ANGLES)).to_report(), tmp_path / name)
+    with pytest.raises(InputError, match="'identification', which counts and keeps no pairs") as refused:
+        compare_runs([tmp_path / "identification", tmp_path / "trillion-pairs"])
+    assert "evaluate it again" not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["fairness", "a .bin with folds of one kind"])
