@@ -473,6 +473,23 @@ def test_fairness_lists(grouped: Path) -> None:
         PROTOCOLS.get("fairness").read(grouped)
 
 
+# ------------------------------------------------------------------------------------------------------------ in the terminal
+
+
+def test_the_terminal_warns_of_ranks_and_distractors_read_off_few_misses(tmp_path: Path) -> None:
+    lines = run("identification", write(tmp_path, **SEARCH), embedded(SEARCH_ANGLES)).summary().splitlines()
+    warned = {line.split("  ")[1]: line for line in lines if "!" in line}
+    assert "! no misses in 3: the true rate of misses may be up to 1 (rule of 3)" in warned["rank 5"]
+    assert "! 1 misses in 3: the true rate of misses may be off by more than 30 % (rule of 30)" in warned["rank 1 among 12"]
+
+
+def test_the_terminal_warns_of_groups_read_off_few_errors(grouped: Path) -> None:
+    text = run("fairness", grouped, embedded(GROUPED)).summary()
+    (odd,) = (line for line in text.splitlines() if line.startswith("  odd "))
+    assert "! no accepted impostors in 6" in odd
+    assert "; 1 rejected genuines in 6: the true FRR may be off by more than 30 % (rule of 30)" in odd
+
+
 # ------------------------------------------------------------------------------------------------------------ runs compared
 
 

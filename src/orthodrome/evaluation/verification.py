@@ -13,12 +13,13 @@ from numpy.typing import ArrayLike
 from orthodrome.evaluation.checks import identity_codes, same_array, score_array
 from orthodrome.evaluation.folds import FoldResult, best_threshold, deal_folds, fold_array, k_fold
 from orthodrome.evaluation.intervals import Statistics, bootstrap_by_identity, wilson
+from orthodrome.evaluation.outcome import Outcome
 from orthodrome.evaluation.pairs import Pairs, match_embeddings
 from orthodrome.evaluation.resolution import few_errors_warning, possible_fars
 from orthodrome.evaluation.roc import EqualErrorRate, TarAtFar, roc_summary
 from orthodrome.evaluation.scored import ScoredPairs
 from orthodrome.evaluation.scores import Comparisons, pair_scores, scores_of_rows, unit_vectors
-from orthodrome.evaluation.wording import between, false_accept_rate, percent, with_interval
+from orthodrome.evaluation.wording import between, percent
 from orthodrome.types import EmbeddingSet, InputError, Interval, Report
 
 CONVENTIONS = (
@@ -71,15 +72,7 @@ class VerificationReport:
 
     def summary(self) -> str:
         """A few lines for the terminal: accuracy, EER and TAR@FAR, each with its interval, and the warnings."""
-        lines = [f"{self.title}: {len(self.genuine):,} genuine, {len(self.impostor):,} impostor comparisons"]
-        rows = [("accuracy", self._accuracy_text(), self.accuracy_warning)]
-        rows.append(("EER", with_interval(self.eer.rate, self.eer.interval), self.eer.warning))
-        rows += [
-            (f"TAR@FAR={false_accept_rate(row.far)}", with_interval(row.tar, row.interval), row.warning)
-            for row in self.tar_at_far
-        ]
-        lines += [f"  {name:<17} {value}{f'   ! {warning}' if warning else ''}" for name, value, warning in rows]
-        return "\n".join(lines)
+        return Outcome(self.to_report()).summary()
 
     def __str__(self) -> str:
         return self.summary()

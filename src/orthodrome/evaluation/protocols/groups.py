@@ -12,6 +12,7 @@ from orthodrome.evaluation.fairness import fairness
 from orthodrome.evaluation.listed import text_lines
 from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.pairs import ListedImage, Pairs, read_pairs, resolve_pairs
+from orthodrome.evaluation.protocols.verification import with_repeated
 from orthodrome.evaluation.resolution import possible_fars
 from orthodrome.evaluation.verification import scored_pairs
 from orthodrome.types import EmbeddingSet, InputError, PathLike, Report
@@ -68,7 +69,7 @@ def measure_fairness(embeddings: EmbeddingSet, lists: GroupedPairs) -> Result:
         "FDR = 1 − (max|ΔFMR| + max|ΔFNMR|)/2.",
     )
     metrics = {**found.metrics(), "counts": {"genuine": int(pairs.same.sum()), "impostor": int((~pairs.same).sum())}}
-    return Outcome(Report("fairness", "error rates by group", metrics, scored.series(), notes))
+    return Outcome(with_repeated(Report("fairness", "error rates by group", metrics, scored.series(), notes), pairs))
 
 
 def _groups(lists: GroupedPairs, *sides: Iterable[ListedImage]) -> np.ndarray:

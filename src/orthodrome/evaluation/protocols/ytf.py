@@ -12,6 +12,7 @@ import numpy as np
 from orthodrome.evaluation.listed import SUFFIXES, text_lines, without_suffix
 from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.pairs import ImagePath, Pairs
+from orthodrome.evaluation.protocols.verification import with_repeated
 from orthodrome.evaluation.scores import score_block, scores_of_rows, unit_vectors
 from orthodrome.evaluation.templates import pool
 from orthodrome.evaluation.verification import verification
@@ -70,7 +71,8 @@ def verify_videos(embeddings: EmbeddingSet, pairs: Pairs) -> Result:
     report = replace(averaged, pairs=named, protocol="ytf", title=TITLE).to_report()
     counts = {"videos": len(frames), "frames": int(sum(map(len, rows)))}
     variants = {"mean of pairwise scores": pairwise.to_report().metrics}
-    return Outcome(replace(report, metrics={**report.metrics, "video_counts": counts, "variants": variants}))
+    metrics = {**report.metrics, "video_counts": counts, "variants": variants}
+    return Outcome(with_repeated(replace(report, metrics=metrics), pairs))
 
 
 def _pair(where: str, line: str) -> tuple[ImagePath, ImagePath, bool, int]:
