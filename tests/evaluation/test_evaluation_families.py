@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from orthodrome.evaluation import PROTOCOLS, compare_runs, wilson, write_report
+from orthodrome.evaluation import PROTOCOLS, compare_runs, tar_at_far, wilson, write_report
 from orthodrome.evaluation.outcome import Result
 from orthodrome.evaluation.pairs import read_pairs
 from orthodrome.evaluation.protocols.blufr import draw_trials, read_blufr
@@ -471,6 +471,17 @@ def test_fairness_lists(grouped: Path) -> None:
     (grouped / "groups.txt").write_text(groups + "p3 even\n")
     with pytest.raises(InputError, match=r"groups.txt:13: 'p3' is in two groups, 'odd' and 'even'"):
         PROTOCOLS.get("fairness").read(grouped)
+
+
+def test_the_tar_behind_fairness_has_an_interval_by_identity(grouped: Path) -> None:
+    """The list names the people: the same interval as that of any list of pairs."""
+    report = run("fairness", grouped, embedded(GROUPED)).to_report()
+    (row,), series = report.metrics["tar_at_far"], report.series
+    parts = [series[f"{kind}{what}"] for what in ("", "_identities") for kind in ("genuine", "impostor")]
+    expected = tar_at_far(*parts[:2], [0.1], *parts[2:])[0]
+    assert row["interval"] == asdict(expected.interval)
+    assert row["interval"]["method"].startswith("bootstrap by identity")
+    assert any("of FMR and FNMR of a group Wilson's" in note for note in report.notes)
 
 
 # ------------------------------------------------------------------------------------------------------------ in the terminal

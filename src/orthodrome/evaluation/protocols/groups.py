@@ -61,11 +61,14 @@ def measure_fairness(embeddings: EmbeddingSet, lists: GroupedPairs) -> Result:
     resolved = possible_fars(int((~pairs.same).sum()))
     if not resolved:
         raise InputError(f"{pairs.source}: fewer than 10 impostor pairs resolve no FAR; fairness needs a threshold")
-    found = fairness(scored.scores, pairs.same, _groups(lists, pairs.first, pairs.second), max(FAR, resolved[-1]))
+    groups = _groups(lists, pairs.first, pairs.second)
+    found = fairness(scored.scores, pairs.same, groups, max(FAR, resolved[-1]), identities=scored.identities)
     notes = (
         f"One threshold for all: the smallest whose FAR over all impostor pairs is at most {found.overall.far:g}.",
         "FMR of a group: pairs of two different people both of it; FNMR: its genuine pairs; both per comparison. Pairs across groups count "
         "for the threshold only.",
+        "Intervals: of TAR by identity, people, not pairs, drawn with replacement, 1,000 times, each time with a threshold of its own "
+        "(Wilson's where no resample differs); of FMR and FNMR of a group Wilson's, which takes comparisons as independent.",
         "FDR = 1 − (max|ΔFMR| + max|ΔFNMR|)/2.",
     )
     metrics = {**found.metrics(), "counts": {"genuine": int(pairs.same.sum()), "impostor": int((~pairs.same).sum())}}
