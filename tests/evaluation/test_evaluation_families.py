@@ -155,6 +155,19 @@ def test_trillion_pairs_counts_all_probes_against_all_gallery(tmp_path: Path) ->
     assert "FAR 1e-09 needs" in report.notes[-1]
 
 
+def test_trillion_pairs_tells_of_its_progress(tmp_path: Path) -> None:
+    """Of the searches and of all comparisons, each to its end; a protocol that is over at once tells nothing."""
+    lists, told = write(tmp_path, **SEARCH), []
+    for name in ("trillion-pairs", "identification"):
+        protocol = PROTOCOLS.get(name)
+        protocol.run(
+            embedded(SEARCH_ANGLES), protocol.read(lists), progress=lambda *counts, name=name: told.append((name, *counts))
+        )
+    assert {name for name, _, _ in told} == {"trillion-pairs"}
+    ends = {total for _, done, total in told if done == total}
+    assert ends == {3 * 14, 1 * 14, 3 * 12, 4 * 14}  # mated, non-mated, among distractors, and all
+
+
 def test_trillion_pairs_counts_failures_to_enrol_as_non_matches(tmp_path: Path) -> None:
     lists = {**SEARCH, "failures": "p/two.jpg\n"}
     report = run("trillion-pairs", write(tmp_path, **lists), embedded(SEARCH_ANGLES)).to_report()
