@@ -155,6 +155,8 @@ def test_pairs_that_cannot_be_compared() -> None:
         compare_systems(system(report), System(report.pairs.take(np.arange(239)), report.folds))
     with pytest.raises(InputError, match="only one knows the people"):
         compare_systems(system(report), System(replace(report.pairs, identities=None), report.folds))
+    with pytest.raises(InputError, match="only one knows the images"):
+        compare_systems(system(report), System(replace(report.pairs, rows=None, names=None), report.folds))
     with pytest.raises(InputError, match="no threshold is known for fold '0'"):
         System(report.pairs, report.folds[1:]).decided_rightly()
 
@@ -226,13 +228,23 @@ def test_the_command_refuses(runs: tuple[Path, Path], tmp_path: Path, run_cli: C
     assert not (tmp_path / "page").exists()
 
 
+def test_stored_pairs_without_ids_are_not_matched_by_their_place(runs: tuple[Path, Path]) -> None:
+    """Anybody may write such reports; from Python the order may be vouched for."""
+    for folder, noise in zip(runs, (0.1, 2.0), strict=True):
+        report = evaluated(noise)
+        nameless = replace(report, pairs=replace(report.pairs, rows=None, names=None))
+        write_report(nameless.to_report(), folder / "evaluation-lfw")
+    with pytest.raises(InputError, match="does not say which images its pairs are of"):
+        compare_runs(runs)
+
+
 def test_files_that_are_not_what_they_should_be(runs: tuple[Path, Path], tmp_path: Path) -> None:
     folder = runs[0] / "evaluation-lfw"
     np.savez(folder / "scores.npz", genuine=np.array([{"a": 1}], dtype=object), impostor=np.ones(2))
     with pytest.raises(InputError, match=r"cannot read the scores .*scores\.npz"):  # a pickle inside is not loaded
         read_report(folder)
     (folder / "scores.npz").unlink()
-    with pytest.raises(InputError, match=r"has no scores\.npz beside its report"):
+    with pytest.raises(InputError, match=r"was written with scores\.npz, which is gone; evaluate it again"):
         compare_runs([folder, runs[1]])
     for content in (
         '{"systems": {}}',

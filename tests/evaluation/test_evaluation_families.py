@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from orthodrome.evaluation import PROTOCOLS, wilson
+from orthodrome.evaluation import PROTOCOLS, compare_runs, tar_at_far, wilson, write_report
 from orthodrome.evaluation.outcome import Result
+from orthodrome.evaluation.pairs import read_pairs
 from orthodrome.evaluation.protocols.blufr import draw_trials, read_blufr
 from orthodrome.evaluation.protocols.megaface import refined
-from orthodrome.types import EmbeddingSet, InputError
+from orthodrome.evaluation.protocols.verification import verify_in_order
+from orthodrome.evaluation.sections import section
+from orthodrome.types import EmbeddingSet, InputError, Report
 
 
 def angle(degrees: float) -> list[float]:
@@ -49,7 +53,8 @@ def test_ytf_both_ways_of_comparing_videos(tmp_path: Path) -> None:
     (tmp_path / "splits.txt").write_text(YTF)
     frames = embedded({"A/0/0.1.jpg": -60, "A/0/0.2.jpg": 60, "A/1/1.1.jpg": 0, "B/0/0.1.jpg": 60})
     report = run("ytf", tmp_path / "splits.txt", frames).to_report()
-    averaged, pairwise = (report.metrics["variants"][name] for name in ("features averaged", "mean of pairwise scores"))
+    averaged, pairwise = report.metrics, report.metrics["variants"]["mean of pairwise scores"]
+    assert "features averaged" in report.title
     assert report.metrics["video_counts"] == {"videos": 3, "frames": 4}
     assert [fold["threshold"] for fold in averaged["folds"]] == pytest.approx([0.75, 0.75], abs=1e-6)  # halfway between 0.5 and 1
     assert [fold["threshold"] for fold in pairwise["folds"]] == pytest.approx([0.375, 0.375], abs=1e-6)  # between 0.25 and 0.5
@@ -161,6 +166,19 @@ def test_trillion_pairs_counts_all_probes_against_all_gallery(tmp_path: Path) ->
     assert (row["far"], row["impostor"], row["genuine"]) == (0.1, 53, 3)
     assert row["accepted_impostor"] <= 5
     assert "FAR 1e−9: more impostor comparisons are needed than 53" in report.notes[-1]
+
+
+def test_trillion_pairs_tells_of_its_progress(tmp_path: Path) -> None:
+    """Of the searches and of all comparisons, each to its end; a protocol that is over at once tells nothing."""
+    lists, told = write(tmp_path, **SEARCH), []
+    for name in ("trillion-pairs", "identification"):
+        protocol = PROTOCOLS.get(name)
+        protocol.run(
+            embedded(SEARCH_ANGLES), protocol.read(lists), progress=lambda *counts, name=name: told.append((name, *counts))
+        )
+    assert {name for name, _, _ in told} == {"trillion-pairs"}
+    ends = {total for _, done, total in told if done == total}
+    assert ends == {3 * 14, 1 * 14, 3 * 12, 4 * 14}  # mated, non-mated, among distractors, and all
 
 
 def test_trillion_pairs_counts_failures_to_enrol_as_non_matches(tmp_path: Path) -> None:
@@ -536,19 +554,122 @@ def test_blufr_style_is_named_so(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------ fairness
 
 
-def test_fairness_lists(tmp_path: Path) -> None:
+@pytest.fixture
+def grouped(tmp_path: Path) -> Path:
     lines = ["1\t12", *(f"p{n}\t1\t2" for n in range(12)), *(f"p{n}\t1\tp{(n + 2) % 12}\t2" for n in range(12))]
     groups = "".join(f"p{n} {'odd' if n % 2 else 'even'}\n" for n in range(12))
-    lists = write(tmp_path, pairs="\n".join(lines), groups=groups)
-    angles = {f"p{n}/p{n}_{i:04d}": 30.0 * n + i for n in range(12) for i in (1, 2)}
-    angles["p1/p1_0002"] = 120.0  # far from p1's first image
-    metrics = run("fairness", lists, embedded(angles)).to_report().metrics
+    return write(tmp_path, pairs="\n".join(lines), groups=groups)
+
+
+GROUPED = {f"p{n}/p{n}_{i:04d}": 30.0 * n + i for n in range(12) for i in (1, 2)} | {
+    "p1/p1_0002": 120.0
+}  # far from its first image
+
+
+def test_fairness_lists(grouped: Path) -> None:
+    metrics = run("fairness", grouped, embedded(GROUPED)).to_report().metrics
     rows = {row["group"]: row for row in metrics["fairness"]["groups"]}
     assert (rows["odd"]["genuine"], rows["odd"]["impostor"], rows["even"]["genuine"]) == (6, 6, 6)
     assert (rows["odd"]["rejected_genuine"], rows["even"]["rejected_genuine"]) == (1, 0)
-    (tmp_path / "groups.txt").write_text(groups.replace("p3 odd\n", ""))
+    groups = (grouped / "groups.txt").read_text()
+    (grouped / "groups.txt").write_text(groups.replace("p3 odd\n", ""))
     with pytest.raises(InputError, match=r"pairs.txt:5: 'p3' has no group"):
-        PROTOCOLS.get("fairness").read(lists)
-    (tmp_path / "groups.txt").write_text(groups + "p3 even\n")
+        PROTOCOLS.get("fairness").read(grouped)
+    (grouped / "groups.txt").write_text(groups + "p3 even\n")
     with pytest.raises(InputError, match=r"groups.txt:13: 'p3' is in two groups, 'odd' and 'even'"):
-        PROTOCOLS.get("fairness").read(lists)
+        PROTOCOLS.get("fairness").read(grouped)
+
+
+def test_the_tar_behind_fairness_has_an_interval_by_identity(grouped: Path) -> None:
+    """The list names the people: the same interval as that of any list of pairs."""
+    report = run("fairness", grouped, embedded(GROUPED)).to_report()
+    (row,), series = report.metrics["tar_at_far"], report.series
+    parts = [series[f"{kind}{what}"] for what in ("", "_identities") for kind in ("genuine", "impostor")]
+    expected = tar_at_far(*parts[:2], [0.1], *parts[2:])[0]
+    assert row["interval"] == asdict(expected.interval)
+    assert row["interval"]["method"].startswith("bootstrap by identity")
+    assert any("of FMR and FNMR of a group Wilson's" in note for note in report.notes)
+
+
+# ------------------------------------------------------------------------------------------------------------ in the terminal
+
+
+def test_the_terminal_warns_of_ranks_and_distractors_read_off_few_misses(tmp_path: Path) -> None:
+    lines = run("identification", write(tmp_path, **SEARCH), embedded(SEARCH_ANGLES)).summary().splitlines()
+    warned = {line.split("  ")[1]: line for line in lines if "!" in line}
+    assert "! no misses in 3: the true rate of misses may be up to 1 (rule of 3)" in warned["rank 5"]
+    assert "! 1 misses in 3: the true rate of misses may be off by more than 30 % (rule of 30)" in warned["rank 1 among 12"]
+
+
+def test_the_terminal_warns_of_groups_read_off_few_errors(grouped: Path) -> None:
+    text = run("fairness", grouped, embedded(GROUPED)).summary()
+    (odd,) = (line for line in text.splitlines() if line.startswith("  odd "))
+    assert "! no accepted impostors in 6" in odd
+    assert "; 1 rejected genuines in 6: the true FRR may be off by more than 30 % (rule of 30)" in odd
+
+
+# ------------------------------------------------------------------------------------------------------------ runs compared
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take seconds and are tested elsewhere."""
+    monkeypatch.setattr(section, "_figures", lambda: (None, ""))
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_ijb_runs_of_a_list_in_another_order_are_not_paired(ijbc: Path, tmp_path: Path) -> None:
+    """Reversed, the list has as many genuines and impostors as before: only the templates tell pairs apart."""
+    write_report(run("ijbc", ijbc, embedded(FACES)).to_report(), tmp_path / "straight")
+    write_report(run("ijbc", ijbc, embedded(FACES | {"5.jpg": 100.0})).to_report(), tmp_path / "other")
+    compared = compare_runs([tmp_path / "straight", tmp_path / "other"])
+    assert [row.name for found in compared.comparisons.values() for row in found.differences] == ["EER", "TAR@FAR=10 %"]
+    pairs = ijbc / "ijbc_template_pair_label.txt"
+    pairs.write_text("".join(reversed(pairs.read_text().splitlines(keepends=True))))
+    write_report(run("ijbc", ijbc, embedded(FACES)).to_report(), tmp_path / "reversed")
+    with pytest.raises(InputError, match="pair 0 is 1 – 2 in one and 3 – 4 in the other; evaluate both on one list"):
+        compare_runs([tmp_path / "straight", tmp_path / "reversed"])
+
+
+def test_ytf_has_the_page_of_a_k_fold_verification(tmp_path: Path) -> None:
+    """ROC, DET, distributions, errors and calibration of the averaged features, and runs that can be compared."""
+    pytest.importorskip("matplotlib")
+    (tmp_path / "splits.txt").write_text(YTF)
+    for name, degrees in (("good", 60), ("bad", 20)):
+        frames = embedded({"A/0/0.1.jpg": -60, "A/0/0.2.jpg": 60, "A/1/1.1.jpg": 0, "B/0/0.1.jpg": degrees})
+        write_report(run("ytf", tmp_path / "splits.txt", frames).to_report(), tmp_path / name)
+    pictures = {path.stem for path in (tmp_path / "good").glob("*.png")}
+    assert pictures == {"roc", "det", "scores", "errors", "reliability"}
+    assert (tmp_path / "good" / "report.html").read_text().count("<svg") == 5
+    assert "A/0" in compare_runs([tmp_path / "good", tmp_path / "bad"]).reports[str(tmp_path / "good")].series["ids"]
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_protocols_that_keep_no_pairs_say_so(tmp_path: Path) -> None:
+    """Evaluating again would not help."""
+    lists = write(tmp_path, **SEARCH)
+    for name in ("identification", "trillion-pairs"):
+        write_report(run(name, lists, embedded(SEARCH_ANGLES)).to_report(), tmp_path / name)
+    with pytest.raises(InputError, match="'identification', which counts and keeps no pairs") as refused:
+        compare_runs([tmp_path / "identification", tmp_path / "trillion-pairs"])
+    assert "evaluate it again" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["fairness", "a .bin with folds of one kind"])
+@pytest.mark.usefixtures("without_pictures")
+def test_runs_of_every_list_of_pairs_know_their_images(name: str, grouped: Path, tmp_path: Path) -> None:
+    """Another image of the same person in one pair leaves kinds and people as they were."""
+
+    def evaluated() -> Report:
+        if name == "fairness":
+            return run("fairness", grouped, embedded(GROUPED)).to_report()
+        pairs = read_pairs(grouped / "pairs.txt")
+        one_kind = replace(pairs, folds=1 + pairs.same)
+        return verify_in_order(embedded(GROUPED), one_kind, protocol="bin", title="a .bin").to_report()
+
+    write_report(evaluated(), tmp_path / "straight")
+    text = (grouped / "pairs.txt").read_text()
+    (grouped / "pairs.txt").write_text(text.replace("p0\t1\tp2\t2", "p0\t2\tp2\t2"))
+    write_report(evaluated(), tmp_path / "changed")
+    with pytest.raises(InputError, match="pair 12 is p0/p0_0001 – p2/p2_0002 in one and p0/p0_0002 – p2/p2_0002 in the other"):
+        compare_runs([tmp_path / "straight", tmp_path / "changed"])

@@ -119,9 +119,20 @@ def test_all_equal_scores_are_a_coin_toss(list_file: Path) -> None:
 def test_pairs_listed_twice_count_twice_and_are_told(list_file: Path) -> None:
     list_file.write_text(PAIRS.replace("Dan\t2\tAnn\t1", "Bob\t1\tAnn\t1"))
     protocol = PROTOCOLS.get("pairs")
-    report = protocol.run(faces(), protocol.read(list_file)).to_report()
+    result = protocol.run(faces(), protocol.read(list_file))
+    report, told = result.to_report(), "1 pairs are listed again and count again, the first of them in lines 4 and 9"
     assert report.metrics["counts"]["impostor"] == 4
-    assert any("1 pairs are listed again and count again, the first of them in lines 4 and 9" in note for note in report.notes)
+    assert any(told in note for note in report.notes)
+    assert told in result.summary()
+
+
+def test_the_terminal_warns_of_accuracy_and_eer_read_off_few_errors(list_file: Path) -> None:
+    protocol = PROTOCOLS.get("pairs")
+    for options in ({}, {"convention": "insightface"}):
+        lines = protocol.run(faces(), protocol.read(list_file), options).summary().splitlines()
+        accuracy, eer = (next(line for line in lines if line.startswith(f"  {name} ")) for name in ("accuracy", "EER"))
+        assert "! no wrong decisions in 8: the true error rate may be up to 0.38 (rule of 3)" in accuracy
+        assert "! no accepted impostors in 4" in eer
 
 
 def test_labels_of_the_wrong_length() -> None:

@@ -437,7 +437,7 @@ def test_a_count_stopped_in_any_pass_goes_on(
 
     def interrupt(done: int, total: int) -> None:
         passes_begun.extend([total] * (done == 0))
-        if len(passes_begun) == stopped_in and done > total // 3:
+        if len(passes_begun) == stopped_in and done > 2 * total // 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -449,6 +449,43 @@ def test_a_count_stopped_in_any_pass_goes_on(
     assert "in 3 passes" in found.notes[0]
     assert found.rows == count().rows
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_progress_advances_within_a_job(threads: int, small_tiles: None) -> None:
+    """A set of one job: told of each of its tiles, and of as many comparisons as are passed over."""
+    vectors, labels = people(16, 300, 16, 30)
+    told: list[tuple[int, int]] = []
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        counted(vectors, labels, fars=(1e-2,), progress=lambda done, total: told.append((done, total)))
+    finally:
+        torch.set_num_threads(before)
+    (total,) = {total for _, total in told}
+    steps = [done for done, _ in told]
+    assert steps == sorted(steps)
+    assert (steps[0], steps[-1]) == (0, total)
+    assert 300 * 299 // 2 <= total < 300 * 300  # tiles below the diagonal are not passed over
+    assert len(set(steps)) > 10
+    assert max(np.diff(steps)) <= 64 * 96
+
+
+def test_jobs_share_their_panel_of_probes(monkeypatch: pytest.MonkeyPatch, small_tiles: None) -> None:
+    """So that jobs of a few seconds, which can be saved and told of, cost nothing more: 150 probes are two panels."""
+    monkeypatch.setattr(passes, "JOB", 1)
+    probes, labels = people(6, 150, 12, 10)
+    gallery, others = people(7, 400, 12, 10)
+    loaded: list[int] = []
+    original = tiles.load
+
+    def load(of: Any, rows: slice, *rest: Any) -> Any:
+        loaded.append(len(of))
+        return original(of, rows, *rest)
+
+    monkeypatch.setattr(tiles, "load", load)
+    counted(probes, labels, gallery, others, (0.1,))
+    assert (loaded.count(150), loaded.count(400)) == (2, 2 * 5)
 
 
 def test_a_state_that_cannot_be_written_is_refused_first(tmp_path: Path) -> None:

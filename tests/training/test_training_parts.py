@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import math
 import os
@@ -12,9 +13,11 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 from torch import nn
 
 from orthodrome import ProxyHead, create_backbone, files
+from orthodrome.training import telemetry
 from orthodrome.training.optim import clip_gradients, create_optimizer, parameter_groups, set_learning_rate
 from orthodrome.training.precision import bf16_cost, precision_warning
 from orthodrome.training.recipe import OptimizerSettings, ScheduleSettings, load_recipe, parse_recipe
@@ -128,6 +131,17 @@ def test_bfloat16_that_is_slower_than_float32_is_warned_of() -> None:
     assert precision_warning("bf16", device, cost=lambda device: 0.6) == ""
     assert precision_warning("fp32", device, cost=lambda device: 8.0) == ""
     assert bf16_cost(device, size=64) > 0
+
+
+def test_without_a_terminal_progress_is_a_line_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(telemetry.time, "monotonic", lambda: now[0])
+    written = io.StringIO()
+    with telemetry.counting(Console(file=written), "comparing") as progress:
+        for seconds, done in ((1, 0), (59, 100_000), (61, 250_000), (100, 500_000), (125, 750_000), (130, 1_000_000)):
+            now[0] = seconds
+            progress(done, 1_000_000)
+    assert written.getvalue().splitlines() == ["comparing: 250,000 of 1,000,000 (25%)", "comparing: 750,000 of 1,000,000 (75%)"]
 
 
 def test_a_signal_that_is_ignored_is_no_first_request() -> None:

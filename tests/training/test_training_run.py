@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_leaves
 
 from orthodrome import files, load_model
 from orthodrome.data import Subset, open_reader
+from orthodrome.pipeline import ProtocolData, evaluate_model
 from orthodrome.training.checkpoint import load_checkpoint, save_checkpoint
 from orthodrome.training.command import resume_run
 from orthodrome.training.loop import Position, TrainingDiverged
@@ -72,6 +73,25 @@ def test_what_is_observed_is_logged_and_changes_nothing(tiny_recipe: dict[str, A
     log = [json.loads(line) for line in (tmp_path / "observed" / LOG_FILE).read_text().splitlines()]
     assert [(line["epoch"], line["observed"]) for line in log if "observed" in line] == [(1, {"classes": 6}), (2, {"classes": 6})]
     assert_same_weights(tmp_path / "alone", tmp_path / "observed")
+
+
+def test_trap_selecting_the_model_on_the_test_set(
+    tiny_recipe: dict[str, Any], small_faces: Path, small_pairs: Path, tmp_path: Path
+) -> None:
+    """The model kept is that of the last step, whatever verification said on the way: best first, best last, measured, or nothing."""
+    tiny_recipe["schedule"]["epochs"] = 3
+    said = {"best first": iter((0.9, 0.6, 0.5)), "best last": iter((0.5, 0.6, 0.9))}
+    evaluations: dict[str, Any] = {name: lambda model, name=name: {"accuracy": next(said[name])} for name in said}
+    half = [line for number, line in enumerate(small_pairs.read_text().splitlines()[1:]) if number % 6 < 3]
+    (tmp_path / "half.txt").write_text("\n".join(["2\t3", *half]) + "\n")
+    for pairs in (small_pairs, tmp_path / "half.txt"):
+        where = ProtocolData("pairs", small_faces, pairs)
+        evaluations[f"on {pairs.name}"] = lambda model, where=where: dict(evaluate_model(model, where).to_report().metrics)
+    run(tiny_recipe, small_faces, tmp_path / "never measured")
+    for name, evaluate in evaluations.items():
+        run(tiny_recipe, small_faces, tmp_path / name, evaluate=evaluate)
+        assert len(json.loads((tmp_path / name / METRICS_FILE).read_text())["evaluations"]) == 3
+        assert_same_weights(tmp_path / "never measured", tmp_path / name)
 
 
 @pytest.mark.parametrize(

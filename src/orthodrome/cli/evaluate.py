@@ -52,7 +52,7 @@ def evaluate(
 
     Example: orthodrome evaluate runs/x --protocol lfw --data lfw/ --pairs pairs.txt
     """
-    from orthodrome.cli.output import show, show_report
+    from orthodrome.cli.output import remarks, show, show_report
     from orthodrome.cli.protocols import protocol_table
     from orthodrome.evaluation import write_report
     from orthodrome.evaluation.report import check_folder
@@ -60,6 +60,7 @@ def evaluate(
     from orthodrome.pipeline import evaluate_embeddings
     from orthodrome.pipeline.audit import audited, training_set
     from orthodrome.pipeline.evaluate import people_tested
+    from orthodrome.training.telemetry import counting
     from orthodrome.types import InputError
 
     if show_list:
@@ -73,7 +74,8 @@ def evaluate(
     check_folder(folder)
     training = training_set(train_set) if train_set else None
     embeddings = _embeddings(model, images, flip, ids, labels, preprocessing)
-    result = evaluate_embeddings(embeddings, where)
+    with counting(remarks(), "comparing") as progress:
+        result = evaluate_embeddings(embeddings, where, progress)
     if training is not None:
         result = audited(result, embeddings, training, people_tested(where, embeddings))
     shown = {key: image for key, image in images.items() if isinstance(image, bytes | Path)}

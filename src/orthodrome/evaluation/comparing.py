@@ -154,13 +154,15 @@ def _bootstrap(pairs: ScoredPairs, statistics: Statistics, resamples: int, seed:
 def _check_same_pairs(a: ScoredPairs, b: ScoredPairs) -> None:
     if len(a) != len(b):
         raise InputError(f"the two runs hold different pairs: {len(a):,} and {len(b):,} of them; evaluate both on one list")
-    for what, ours, theirs in (
+    columns = (
         ("kind (genuine or impostor)", a.same, b.same),
         ("fold", a.folds, b.folds),
         ("people", a.identities, b.identities),
-    ):
+    )
+    for what, ours, theirs in (*columns, ("images", a.rows, b.rows)):
         if (ours is None) != (theirs is None):
             raise InputError(f"the two runs hold different pairs: only one knows the {what} of each pair; evaluate both anew")
+    for what, ours, theirs in columns:
         if ours is not None and theirs is not None:
             _refuse_first(what, (ours != theirs).reshape(len(a), -1).any(axis=1), ours, theirs)
     _check_same_images(a, b)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from orthodrome.evaluation.checks import same_array, score_array
+from orthodrome.evaluation.checks import identity_codes, same_array, score_array
 from orthodrome.evaluation.intervals import wilson
 from orthodrome.evaluation.resolution import Rate
 from orthodrome.evaluation.roc import TarAtFar, tar_at_far
@@ -47,7 +47,14 @@ class FairnessReport:
         return {"tar_at_far": [{**asdict(self.overall), "achieved": self.overall.achieved}], "fairness": found}
 
 
-def fairness(scores: ArrayLike, same: ArrayLike, groups: ArrayLike, far: Rate = 0.001, alpha: float = 0.5) -> FairnessReport:
+def fairness(
+    scores: ArrayLike,
+    same: ArrayLike,
+    groups: ArrayLike,
+    far: Rate = 0.001,
+    alpha: float = 0.5,
+    identities: ArrayLike | None = None,
+) -> FairnessReport:
     """Error rates by group at the one threshold whose FAR over all impostor pairs is at most ``far``.
 
     ``scores`` (N,), ``same`` (N,), ``groups`` (N, 2): the group of each person of the pair. FMR of a group: pairs of two different people
@@ -56,7 +63,9 @@ def fairness(scores: ArrayLike, same: ArrayLike, groups: ArrayLike, far: Rate = 
     a rate is 0; and the fairness discrepancy rate FDR = 1 − (α·max|ΔFMR| + (1 − α)·max|ΔFNMR|), 1 where all groups are alike
     (Pereira & Marcel, "Fairness in biometrics", T-BIOM 2021).
 
-    Raises InputError where a group is missing or a genuine pair has two groups, with fewer than two groups, and as `tar_at_far`.
+    With ``identities`` (N, 2), the people of each pair, the interval of the overall TAR is a bootstrap by identity as in `tar_at_far`;
+    those of groups are Wilson's. Raises InputError where a group is missing or a genuine pair has two groups, with fewer than two
+    groups, and as `tar_at_far`.
     """
     values = score_array(scores)
     genuine = same_array(same, len(values))
@@ -67,7 +76,9 @@ def fairness(scores: ArrayLike, same: ArrayLike, groups: ArrayLike, far: Rate = 
     if mixed.size:
         one, other = names[mixed[0]].tolist()
         raise InputError(f"pair {mixed[0]} is of one person, whose group is both {one!r} and {other!r}")
-    overall = tar_at_far(values[genuine], values[~genuine], [far])[0]
+    codes = None if identities is None else identity_codes(identities, genuine)
+    people = (None, None) if codes is None else (codes[genuine], codes[~genuine])
+    overall = tar_at_far(values[genuine], values[~genuine], [far], *people)[0]
     accepted = values >= values.dtype.type(overall.threshold)
     within = names[:, 0] == names[:, 1]
     rows = tuple(_group(str(name), within & (names[:, 0] == name), genuine, accepted) for name in np.unique(names))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from orthodrome.evaluation.wording import failed_images, false_accept_rate, percent, span
+from orthodrome.evaluation.wording import failed_images, false_accept_rate, few_errors_of_group, few_misses, percent, span
 from orthodrome.types import Report
 
 
@@ -56,22 +56,26 @@ def metric_lines(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _accuracy(accuracy: Mapping[str, Any]) -> Iterator[str]:
-    yield f"accuracy          {accuracy['text']}"
+    yield _line("accuracy", accuracy["text"], warning=accuracy.get("warning", ""))
 
 
 def _eer(eer: Mapping[str, Any]) -> Iterator[str]:
-    yield f"EER               {_rate(eer['rate'], eer['interval'])}"
+    yield _line("EER", _rate(eer["rate"], eer["interval"]), warning=eer.get("warning", ""))
 
 
 def _tar(rows: list[Mapping[str, Any]]) -> Iterator[str]:
     for row in rows:
         counts = f"{row['accepted_genuine']:,} / {row['genuine']:,}; {row['accepted_impostor']:,} / {row['impostor']:,} impostors"
-        yield _line(f"TAR@FAR={false_accept_rate(row['far'])}", _rate(row["tar"], row["interval"]), counts, row.get("warning"))
+        yield _line(
+            f"TAR@FAR={false_accept_rate(row['far'])}", _rate(row["tar"], row["interval"]), counts, row.get("warning", "")
+        )
 
 
 def _cmc(rows: list[Mapping[str, Any]]) -> Iterator[str]:
     for row in rows:
-        yield _line(f"rank {row['rank']}", _rate(row["rate"], row["by_identity"] or row["interval"]), _count(row))
+        yield _line(
+            f"rank {row['rank']}", _rate(row["rate"], row["by_identity"] or row["interval"]), _count(row), few_misses(row)
+        )
 
 
 def _open_set(rows: list[Mapping[str, Any]]) -> Iterator[str]:
@@ -79,13 +83,14 @@ def _open_set(rows: list[Mapping[str, Any]]) -> Iterator[str]:
         counts = f"{row['accepted_mated']:,} / {row['mated']:,}; {row['accepted_non_mated']:,} / {row['non_mated']:,} non-mates"
         ranked = f"{counts}; DIR {percent(row['dir'])}"
         yield _line(
-            f"TPIR@FPIR={false_accept_rate(row['fpir'])}", _rate(row["tpir"], row["interval"]), ranked, row.get("warning")
+            f"TPIR@FPIR={false_accept_rate(row['fpir'])}", _rate(row["tpir"], row["interval"]), ranked, row.get("warning", "")
         )
 
 
 def _distractors(rows: list[Mapping[str, Any]]) -> Iterator[str]:
     for row in rows:
-        yield _line(f"rank 1 among {row['distractors']:,}", _rate(row["rate"], row["interval"]), _count(row))
+        rate = _rate(row["rate"], row["interval"])
+        yield _line(f"rank 1 among {row['distractors']:,}", rate, _count(row), few_misses(row))
 
 
 def _trials(rows: list[Mapping[str, Any]]) -> Iterator[str]:
@@ -105,7 +110,7 @@ def _fairness(found: Mapping[str, Any]) -> Iterator[str]:
     for row in found["groups"]:
         fmr = "–" if row["fmr"] is None else f"{percent(row['fmr'])} ({row['accepted_impostor']:,} / {row['impostor']:,})"
         fnmr = "–" if row["fnmr"] is None else f"{percent(row['fnmr'])} ({row['rejected_genuine']:,} / {row['genuine']:,})"
-        yield f"{row['group']:<17} FMR {fmr}, FNMR {fnmr}"
+        yield _line(row["group"], f"FMR {fmr}, FNMR {fnmr}", warning=few_errors_of_group(row))
     for name, value in found["ratios"].items():
         yield f"{name:<17} {'undefined: a rate is 0' if value is None else format(value, '.3g')}"
 
@@ -122,8 +127,12 @@ def _failed_images(lists: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
     yield f"images that failed: {failed_images(lists)}"
 
 
-def _unresolved(text: str) -> Iterator[str]:
+def _sentence(text: str) -> Iterator[str]:
     yield text
+
+
+def _comparisons(counts: Mapping[str, int]) -> Iterator[str]:
+    yield f"comparisons       {counts['genuine']:,} genuine, {counts['impostor']:,} impostor"
 
 
 def _compatibility(found: Mapping[str, Any]) -> Iterator[str]:
@@ -146,7 +155,9 @@ LINES: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "trials": _trials,
     "mean_over_galleries": _galleries,
     "fairness": _fairness,
-    "unresolved": _unresolved,
+    "counts": _comparisons,
+    "unresolved": _sentence,
+    "repeated_pairs": _sentence,
     "failures_to_enrol": _failures,
     "failed_images": _failed_images,
     "overlap": _overlap,
@@ -156,8 +167,8 @@ LINES: Mapping[str, Callable[[Any], Iterator[str]]] = {
 """How each metric of a report is told in lines of text, in this order."""
 
 
-def _line(name: str, rate: str, counts: str, warning: str | None = None) -> str:
-    return f"{name:<17} {rate}  {counts}" + (f"   ! {warning}" if warning else "")
+def _line(name: str, rate: str, counts: str = "", warning: str = "") -> str:
+    return f"{name:<17} {rate}" + (f"  {counts}" if counts else "") + (f"   ! {warning}" if warning else "")
 
 
 def _rate(rate: float, interval: Mapping[str, Any]) -> str:

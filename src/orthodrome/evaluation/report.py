@@ -44,7 +44,7 @@ class Written:
 def write_report(report: Report, folder: PathLike, images: Images | None = None) -> Written:
     """Write one evaluation into ``folder``: all files or, on an error, none.
 
-    ``report.json``: all figures. ``report.html``: the page, with everything in it. ``scores.npz``: the
+    ``report.json``: all figures, and whether there are ``scores``. ``report.html``: the page, with everything in it. ``scores.npz``: the
     scored pairs, for `compare_runs` and for anyone (read by ``numpy.load``; no pickles), where the report
     holds scores. ``calibration.json``: scores to probabilities, where there are folds. A PNG per picture.
     A report that was there before is replaced, and such files of it as this one has not are removed.
@@ -56,10 +56,11 @@ def write_report(report: Report, folder: PathLike, images: Images | None = None)
     full = completed(report)
     shown = sections.sections_of(full, images)
     drawn = sections.render([*shown, sections.notes(full)])
+    stored = _series_files(full)
     files = {
-        REPORT_FILE: _json(_content(full)),
+        REPORT_FILE: _json({**_content(full), "scores": SCORES_FILE if SCORES_FILE in stored else None}),
         "report.html": _page(full.title, _subtitle(full), [sections.headline(full.metrics)], drawn, shown),
-        **_series_files(full),
+        **stored,
         **drawn.files,
     }
     return _written(Path(folder), files, drawn.notice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,9 @@ from numpy.typing import ArrayLike
 
 from orthodrome.evaluation.scores import scores_of_rows, unit_vectors
 from orthodrome.types import InputError
+
+Progress = Callable[[int, int], None]
+"""Comparisons done, and all."""
 
 NOT_ENROLLED = np.float32(-2.0)
 """Stands for the score of a search that made none: below every canonical score, so it is accepted at no threshold."""
@@ -54,13 +58,14 @@ def search_all(
     gallery_labels: ArrayLike,
     failures: int = 0,
     stranger_failures: int = 0,
+    progress: Progress | None = None,
 ) -> Searches:
     """Search each probe (P, D) in the gallery (G, D). Labels are integers (P,) ≥ 0 and (G,), where a negative one is nobody's mate.
 
     A probe whose label is not in the gallery is a non-mate, never an error. ``failures`` and ``stranger_failures``: mated and non-mated
-    probes that could not be enrolled, and are not among ``probes``; each counts as a person of its own. Raises
-    InputError for labels of the wrong length or type, a probe of unknown person, and naming the row of an embedding that is zero, NaN or
-    infinite.
+    probes that could not be enrolled, and are not among ``probes``; each counts as a person of its own. ``progress`` is told of each of
+    the passes, over the mated and the other probes. Raises InputError for labels of the wrong length or type, a probe of unknown person,
+    and naming the row of an embedding that is zero, NaN or infinite.
     """
     from orthodrome.evaluation.streaming import count_at_or_above, top_k  # imports torch
 
@@ -77,10 +82,11 @@ def search_all(
     best, ties = best_mates(probe_array[mated], people[mated], gallery_array, mates)
     ahead = np.empty(0, dtype=np.int64)
     if mated.any():
-        ahead = count_at_or_above(probe_array[mated], best, gallery_array, (len(gallery_array),))[:, 0] - ties
+        ahead = count_at_or_above(probe_array[mated], best, gallery_array, (len(gallery_array),), progress=progress)
+        ahead = ahead[:, 0] - ties
     strangers = np.empty(0, dtype=np.float32)
     if not mated.all():
-        strangers = top_k(probe_array[~mated], gallery_array, 1).scores[:, 0]
+        strangers = top_k(probe_array[~mated], gallery_array, 1, progress=progress).scores[:, 0]
     strangers = np.append(strangers, np.full(stranger_failures, NOT_ENROLLED))
     others = np.append(people[~mated], -1 - failures - np.arange(stranger_failures))
     return Searches(best, ahead, people[mated], strangers, others, len(gallery_array), failures, stranger_failures)

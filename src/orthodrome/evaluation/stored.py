@@ -46,13 +46,15 @@ def read_report(path: PathLike) -> Report:
     """The report that `write_report` wrote, with its scored pairs as series.
 
     ``path``: a ``report.json``, its folder, or a run folder with one ``evaluation-…`` folder in it. Raises
-    InputError where there is none or more than one, or where a file is not what it should be.
+    InputError where there is none or more than one, or where a file is not what it should be or gone.
     """
     file = _report_file(Path(path))
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         metrics, notes = dict(content["metrics"]), tuple(content["notes"])
-        report = Report(str(content["protocol"]), str(content["title"]), metrics, _read_scores(file.parent / SCORES_FILE), notes)
+        stored = file.parent / SCORES_FILE
+        scores = _read_scores(stored) if content.get("scores", stored.exists()) else {}
+        report = Report(str(content["protocol"]), str(content["title"]), metrics, scores, notes)
         _folds(report)
     except InputError:
         raise
@@ -66,7 +68,8 @@ def read_report(path: PathLike) -> Report:
 def compare_runs(paths: Sequence[PathLike]) -> RunsComparison:
     """Compare evaluations of the same pairs, each two of them; ``paths`` as `read_report` takes them.
 
-    Raises InputError with fewer than two, where one is named twice, and where pairs differ.
+    Pairs are known by the ids of their images, stored beside the scores. Raises InputError with fewer than two, where one is named
+    twice, where there are no pairs or no ids, and where pairs differ, as a list in another order does.
     """
     names = [str(path) for path in paths]
     if len(names) < 2 or len(set(names)) < len(names):
@@ -102,7 +105,7 @@ def _read_scores(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
     except FileNotFoundError:
-        return {}
+        raise InputError(f"the report in {path.parent} was written with {path.name}, which is gone; evaluate it again") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"cannot read the scores {path}: {error}") from None
 
@@ -110,7 +113,15 @@ def _read_scores(path: Path) -> dict[str, np.ndarray]:
 def _system(name: str, report: Report) -> System:
     pairs = from_series(report.series)
     if pairs is None:
-        raise InputError(f"{name} has no {SCORES_FILE} beside its report; evaluate it again to compare it pair by pair")
+        raise InputError(
+            f"{name} is of protocol {report.protocol!r}, which counts and keeps no pairs, so that it cannot be compared pair by pair; "
+            "protocols of listed pairs can (lfw, cfp-fp, ytf, ijbc, …)"
+        )
+    if pairs.rows is None:
+        raise InputError(
+            f"the {SCORES_FILE} of {name} does not say which images its pairs are of ('genuine_ids', 'impostor_ids'), so that they "
+            "cannot be matched with those of another run; evaluate it again, or vouch for the order in Python: compare_systems"
+        )
     return System(pairs, _folds(report))
 
 

@@ -13,12 +13,13 @@ from numpy.typing import ArrayLike
 from orthodrome.evaluation.checks import identity_codes, same_array, score_array
 from orthodrome.evaluation.folds import FoldResult, best_threshold, deal_folds, fold_array, k_fold
 from orthodrome.evaluation.intervals import Statistics, bootstrap_by_identity, wilson
+from orthodrome.evaluation.outcome import Outcome
 from orthodrome.evaluation.pairs import Pairs, match_embeddings
 from orthodrome.evaluation.resolution import few_errors_warning, possible_fars
 from orthodrome.evaluation.roc import EqualErrorRate, TarAtFar, roc_summary
 from orthodrome.evaluation.scored import ScoredPairs
 from orthodrome.evaluation.scores import Comparisons, pair_scores, scores_of_rows, unit_vectors
-from orthodrome.evaluation.wording import between, false_accept_rate, percent, with_interval
+from orthodrome.evaluation.wording import between, percent
 from orthodrome.types import EmbeddingSet, InputError, Interval, Report
 
 CONVENTIONS = (
@@ -71,15 +72,7 @@ class VerificationReport:
 
     def summary(self) -> str:
         """A few lines for the terminal: accuracy, EER and TAR@FAR, each with its interval, and the warnings."""
-        lines = [f"{self.title}: {len(self.genuine):,} genuine, {len(self.impostor):,} impostor comparisons"]
-        rows = [("accuracy", self._accuracy_text(), self.accuracy_warning)]
-        rows.append(("EER", with_interval(self.eer.rate, self.eer.interval), self.eer.warning))
-        rows += [
-            (f"TAR@FAR={false_accept_rate(row.far)}", with_interval(row.tar, row.interval), row.warning)
-            for row in self.tar_at_far
-        ]
-        lines += [f"  {name:<17} {value}{f'   ! {warning}' if warning else ''}" for name, value, warning in rows]
-        return "\n".join(lines)
+        return Outcome(self.to_report()).summary()
 
     def __str__(self) -> str:
         return self.summary()
@@ -145,12 +138,18 @@ def verification_from_embeddings(
     The people of the pairs come from the list. Raises InputError where an image of the list has no
     embedding, two have the same id, or an embedding is zero or NaN (all named).
     """
-    first, second = match_embeddings(embeddings, pairs)
+    found = scored_pairs(embeddings, pairs)
+    report = verification(found.scores, found.same, pairs.folds, found.identities)
+    return replace(report, pairs=replace(report.pairs, rows=found.rows, names=found.names), protocol=protocol, title=title)
+
+
+def scored_pairs(embeddings: EmbeddingSet, pairs: Pairs) -> ScoredPairs:
+    """The canonical scores of ``pairs``, with the people and images of each; in no fold. Matched, and raises, as
+    `verification_from_embeddings`.
+    """
     units = unit_vectors(embeddings.vectors, embeddings.ids)
-    scores = scores_of_rows(units, units, first, second)
-    report = verification(scores, pairs.same, pairs.folds, pairs.identities())
-    rows, names = _image_places(pairs)
-    return replace(report, pairs=replace(report.pairs, rows=rows, names=names), protocol=protocol, title=title)
+    scores = scores_of_rows(units, units, *match_embeddings(embeddings, pairs))
+    return ScoredPairs(scores, pairs.same, np.full(len(pairs), ""), pairs.identities(), *_image_places(pairs))
 
 
 def all_pairs(embeddings: EmbeddingSet, folds: int = 10, seed: int = 0) -> VerificationReport:

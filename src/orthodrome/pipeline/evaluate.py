@@ -38,10 +38,10 @@ def protocol_images(where: ProtocolData) -> Mapping[str, ImageSource]:
     return protocol.images(protocol.read(where.lists), where.data)
 
 
-def evaluate_embeddings(embeddings: EmbeddingSet, where: ProtocolData) -> Result:
-    """The result of embeddings, made by anyone, under the protocol."""
+def evaluate_embeddings(embeddings: EmbeddingSet, where: ProtocolData, progress: Progress | None = None) -> Result:
+    """The result of embeddings, made by anyone, under the protocol; ``progress`` is told of its comparisons where it may take hours."""
     protocol = PROTOCOLS.get(where.protocol)
-    return protocol.run(embeddings, protocol.read(where.lists), where.options)
+    return protocol.run(embeddings, protocol.read(where.lists), where.options, progress)
 
 
 def evaluate_model(model: Embedder, where: ProtocolData, *, flip: str = "sum", progress: Progress | None = None) -> Result:

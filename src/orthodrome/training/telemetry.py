@@ -16,6 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from orthodrome.files import write_file
 from orthodrome.types import InputError
 
+LINE_SECONDS = 60.0
+"""Between the lines of progress where there is no terminal to draw a bar on."""
+
 
 def say(console: Console, text: str) -> None:
     """One remark, as it is: no colours, no folding of paths."""
@@ -115,8 +118,25 @@ def training_progress(console: Console) -> Progress:
 
 @contextmanager
 def counting(console: Console, what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar over images that are decoded or embedded; yields the function to call with (done, all)."""
+    """A bar over images that are decoded or embedded, or over comparisons; a line each minute where the output is no terminal. Yields
+    the function to call with (done, all), from one thread at a time.
+    """
+    if not console.is_terminal:
+        yield _lines_of(console, what)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _lines_of(console: Console, what: str) -> Callable[[int, int], None]:
+    said = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= LINE_SECONDS:
+            said = time.monotonic()
+            say(console, f"{what}: {done:,} of {total:,} ({done / max(total, 1):.0%})")
+
+    return tell

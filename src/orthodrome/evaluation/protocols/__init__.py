@@ -135,6 +135,7 @@ _add(
         search.identify_at_scale,
         "a folder as for identification",
         people=search_lists.people_searched,
+        tells_progress=True,
     )
 )
 for _set in ("ijbb", "ijbc"):

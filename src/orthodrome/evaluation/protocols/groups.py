@@ -11,9 +11,10 @@ import numpy as np
 from orthodrome.evaluation.fairness import fairness
 from orthodrome.evaluation.listed import text_lines
 from orthodrome.evaluation.outcome import Outcome, Result
-from orthodrome.evaluation.pairs import ListedImage, Pairs, match_embeddings, read_pairs, resolve_pairs
+from orthodrome.evaluation.pairs import ListedImage, Pairs, read_pairs, resolve_pairs
+from orthodrome.evaluation.protocols.verification import with_repeated
 from orthodrome.evaluation.resolution import possible_fars
-from orthodrome.evaluation.scores import scores_of_rows, unit_vectors
+from orthodrome.evaluation.verification import scored_pairs
 from orthodrome.types import EmbeddingSet, InputError, PathLike, Report
 
 FAR = 1e-3
@@ -56,21 +57,22 @@ def grouped_images(lists: GroupedPairs, root: PathLike) -> dict[str, Path]:
 def measure_fairness(embeddings: EmbeddingSet, lists: GroupedPairs) -> Result:
     """FMR and FNMR of each group at the threshold of FAR 0.1 % over all pairs, or of the lowest FAR they resolve."""
     pairs = lists.pairs
-    units = unit_vectors(embeddings.vectors, embeddings.ids)
-    scores = scores_of_rows(units, units, *match_embeddings(embeddings, pairs))
+    scored = scored_pairs(embeddings, pairs)
     resolved = possible_fars(int((~pairs.same).sum()))
     if not resolved:
         raise InputError(f"{pairs.source}: fewer than 10 impostor pairs resolve no FAR; fairness needs a threshold")
-    found = fairness(scores, pairs.same, _groups(lists, pairs.first, pairs.second), max(FAR, resolved[-1]))
+    groups = _groups(lists, pairs.first, pairs.second)
+    found = fairness(scored.scores, pairs.same, groups, max(FAR, resolved[-1]), identities=scored.identities)
     notes = (
         f"One threshold for all: the smallest whose FAR over all impostor pairs is at most {found.overall.far:g}.",
         "FMR of a group: pairs of two different people both of it; FNMR: its genuine pairs; both per comparison. Pairs across groups count "
         "for the threshold only.",
+        "Intervals: of TAR by identity, people, not pairs, drawn with replacement, 1,000 times, each time with a threshold of its own "
+        "(Wilson's where no resample differs); of FMR and FNMR of a group Wilson's, which takes comparisons as independent.",
         "FDR = 1 − (max|ΔFMR| + max|ΔFNMR|)/2.",
     )
     metrics = {**found.metrics(), "counts": {"genuine": int(pairs.same.sum()), "impostor": int((~pairs.same).sum())}}
-    series = {"genuine": scores[pairs.same], "impostor": scores[~pairs.same]}
-    return Outcome(Report("fairness", "error rates by group", metrics, series, notes))
+    return Outcome(with_repeated(Report("fairness", "error rates by group", metrics, scored.series(), notes), pairs))
 
 
 def _groups(lists: GroupedPairs, *sides: Iterable[ListedImage]) -> np.ndarray:

@@ -17,6 +17,7 @@ from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.protocols.ijb_lists import Faces, Identification, Verification
 from orthodrome.evaluation.resolution import possible_rates, unresolved
 from orthodrome.evaluation.roc import roc_summary
+from orthodrome.evaluation.scored import ScoredPairs
 from orthodrome.evaluation.scores import scores_of_rows, unit_vectors, usable
 from orthodrome.evaluation.searches import search_all
 from orthodrome.evaluation.templates import WEIGHTINGS, pool
@@ -38,13 +39,14 @@ def verify_templates(embeddings: EmbeddingSet, lists: Verification, *, protocol:
     names, vectors = _templates(embeddings, lists.faces, weighting)
     first, second = (np.searchsorted(names, side) for side in (lists.first, lists.second))
     units = unit_vectors(vectors, _called(names))
-    scores = scores_of_rows(units, units, first, second)
-    genuine, impostor = scores[lists.same], scores[~lists.same]
-    eer, rows = roc_summary(genuine, impostor, possible_rates(FARS, len(impostor)))
+    scores, rows = scores_of_rows(units, units, first, second), np.stack([first, second], axis=1).astype(np.int32)
+    found = ScoredPairs(scores, lists.same, np.full(len(scores), ""), rows=rows, names=names.astype(str))
+    genuine, impostor = found.of_kind("genuine"), found.of_kind("impostor")
+    eer, tars = roc_summary(genuine, impostor, possible_rates(FARS, len(impostor)))
     left_out = unresolved("FAR", FARS, len(impostor), "impostor comparisons")
     metrics: dict[str, Any] = {
         "eer": asdict(eer),
-        "tar_at_far": [{**asdict(row), "achieved": row.achieved} for row in rows],
+        "tar_at_far": [{**asdict(row), "achieved": row.achieved} for row in tars],
         "counts": {"genuine": len(genuine), "impostor": len(impostor)},
         "unresolved": left_out,
     }
@@ -54,7 +56,7 @@ def verify_templates(embeddings: EmbeddingSet, lists: Verification, *, protocol:
         "Intervals: Wilson's, which takes comparisons as independent: the list does not name the people.",
         *([f"{left_out}."] if left_out else []),
     )
-    return Outcome(Report(protocol, title, metrics, {"genuine": genuine, "impostor": impostor}, notes))
+    return Outcome(Report(protocol, title, metrics, found.series(), notes))
 
 
 def identify_templates(embeddings: EmbeddingSet, lists: Identification, *, protocol: str, weighting: str = "equal") -> Result:

@@ -25,7 +25,7 @@ from orthodrome.evaluation.protocols.search_lists import (
 )
 from orthodrome.evaluation.resolution import far_or_lowest, small_counts_warning, unresolved
 from orthodrome.evaluation.roc import TarAtFar
-from orthodrome.evaluation.searches import Searches, matching_rows, search_all
+from orthodrome.evaluation.searches import Progress, Searches, matching_rows, search_all
 from orthodrome.types import EmbeddingSet, InputError, PathLike, Report
 
 TRILLION_FAR = 1e-9
@@ -49,17 +49,17 @@ def identify_tinyface(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     return Outcome(Report("tinyface", title, {**metrics, "variants": {"without distractors": alone}}, {}, _notes(metrics)))
 
 
-def identify_at_scale(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
+def identify_at_scale(embeddings: EmbeddingSet, lists: SearchLists, progress: Progress | None = None) -> Result:
     """Trillion-Pairs-style: TPIR at FPIR 10⁻³, and TAR of all probes × all gallery at FAR 10⁻⁹, or at the lowest that can be resolved."""
     from orthodrome.evaluation.streaming import compare_all  # imports torch
 
     sides = search_sides(embeddings, lists)
-    metrics = {**_search(sides, (1,), (TRILLION_FPIR,)), "failed_images": failed_images(lists)}
+    metrics = {**_search(sides, (1,), (TRILLION_FPIR,), progress), "failed_images": failed_images(lists)}
     gallery = np.concatenate([sides.gallery, sides.distractors])
     labels = np.append(sides.gallery_labels, np.full(len(sides.distractors), -1))
     impostors = len(labels) * len(sides.probes) - len(matching_rows(sides.probe_labels, labels)[0])
     fars = far_or_lowest(TRILLION_FAR, impostors)
-    rows = compare_all(sides.probes, sides.probe_labels, gallery, labels, fars).rows if fars else ()
+    rows = compare_all(sides.probes, sides.probe_labels, gallery, labels, fars, progress=progress).rows if fars else ()
     made = len(labels) * len(sides.probes) - impostors
     lost = genuine_listed(lists) - made
     metrics["tar_at_far"] = [{**asdict(row), "achieved": row.achieved} for row in (_with_lost(row, lost) for row in rows)]
@@ -108,14 +108,14 @@ def growing_sizes(distractors: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys([*(10**power for power in range(1, len(str(distractors)))), distractors])) if distractors else ()
 
 
-def _search(sides: SearchSides, ranks: Sequence[int], fpirs: Sequence[float]) -> dict[str, Any]:
+def _search(sides: SearchSides, ranks: Sequence[int], fpirs: Sequence[float], progress: Progress | None = None) -> dict[str, Any]:
     """Metrics of one search of all probes, those not ``lost``, in gallery and distractors."""
     gallery = np.concatenate([sides.gallery, sides.distractors])
     labels = np.append(sides.gallery_labels, np.full(len(sides.distractors), -1))
     searching = ~sides.lost
     probes = sides.probes[searching], sides.probe_labels[searching]
-    searches = search_all(*probes, gallery, labels, sides.failures, sides.stranger_failures)
-    return {**resolved_metrics(searches, ranks, fpirs), "rank_by_distractors": _by_distractors(sides, searches)}
+    searches = search_all(*probes, gallery, labels, sides.failures, sides.stranger_failures, progress)
+    return {**resolved_metrics(searches, ranks, fpirs), "rank_by_distractors": _by_distractors(sides, searches, progress)}
 
 
 def _notes(metrics: Mapping[str, Any]) -> tuple[str, ...]:
@@ -123,7 +123,7 @@ def _notes(metrics: Mapping[str, Any]) -> tuple[str, ...]:
     return (*CONVENTIONS, *((f"{metrics['unresolved']}.",) if metrics["unresolved"] else ()))
 
 
-def _by_distractors(sides: SearchSides, searches: Searches) -> list[dict[str, Any]]:
+def _by_distractors(sides: SearchSides, searches: Searches, progress: Progress | None) -> list[dict[str, Any]]:
     """Rank 1 among the gallery and the first 10, 100, … distractors of their list, in one pass over them."""
     from orthodrome.evaluation.streaming import count_at_or_above  # imports torch
 
@@ -131,7 +131,7 @@ def _by_distractors(sides: SearchSides, searches: Searches) -> list[dict[str, An
     if not sizes:
         return []
     mated = np.isin(sides.probe_labels, sides.gallery_labels)
-    counts = count_at_or_above(sides.probes[mated], searches.mate_scores, sides.distractors, sizes)
+    counts = count_at_or_above(sides.probes[mated], searches.mate_scores, sides.distractors, sizes, progress=progress)
     ahead = searches.ahead[:, None] - counts[:, -1:] + counts
     hits = np.concatenate([ahead == 0, np.zeros((searches.failures, len(sizes)), dtype=bool)])
     return distractor_rows(sizes, hits, searches.people())

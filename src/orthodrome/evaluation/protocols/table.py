@@ -19,7 +19,8 @@ class EvaluationProtocol:
     by id. ``evaluate``: their embeddings (ids as in ``images``), the lists, and the ``options`` by name -> the result, with ``summary()``
     and ``to_report()``. ``needs`` says which lists, in words. ``options``: name -> the values it takes, the default first.
     ``holds_images``: the list holds the images, and the folder given to ``images`` is not read. ``people``: the lists, embeddings
-    -> the person of each as the lists name them, empty where they do not; None where they name nobody.
+    -> the person of each as the lists name them, empty where they do not; None where they name nobody. ``tells_progress``: ``evaluate``
+    takes a ``progress`` too, called with (comparisons done, all) anew in each pass; for what may count for hours.
     """
 
     name: str
@@ -31,10 +32,18 @@ class EvaluationProtocol:
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     holds_images: bool = False
     people: Callable[[Any, EmbeddingSet], Sequence[str] | None] = lambda lists, embeddings: None
+    tells_progress: bool = False
 
-    def run(self, embeddings: EmbeddingSet, lists: Any, options: Mapping[str, str] | None = None) -> Result:
-        """`evaluate` under ``options``, checked as `chosen` does."""
-        return self.evaluate(embeddings, lists, **self.chosen(options))
+    def run(
+        self,
+        embeddings: EmbeddingSet,
+        lists: Any,
+        options: Mapping[str, str] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Result:
+        """`evaluate` under ``options``, checked as `chosen` does; ``progress`` is told where the protocol tells any."""
+        told = {"progress": progress} if self.tells_progress else {}
+        return self.evaluate(embeddings, lists, **self.chosen(options), **told)
 
     def chosen(self, options: Mapping[str, str] | None) -> dict[str, str]:
         """The value of every option; raises InputError, with near matches, for an option or a value it does not have."""

@@ -10,11 +10,10 @@ import numpy as np
 from orthodrome.evaluation.checks import check_both_kinds
 from orthodrome.evaluation.conventions import CONVENTIONS
 from orthodrome.evaluation.outcome import Outcome, Result
-from orthodrome.evaluation.pairs import Pairs, match_embeddings
+from orthodrome.evaluation.pairs import Pairs
 from orthodrome.evaluation.resolution import possible_fars
 from orthodrome.evaluation.roc import roc_summary
-from orthodrome.evaluation.scores import scores_of_rows, unit_vectors
-from orthodrome.evaluation.verification import BY_PAIR, VerificationReport, verification_from_embeddings
+from orthodrome.evaluation.verification import BY_PAIR, scored_pairs, verification_from_embeddings
 from orthodrome.types import EmbeddingSet, Report
 
 OWN = "orthodrome"
@@ -24,9 +23,9 @@ CONVENTION_OPTION = {"convention": (OWN, *CONVENTIONS.names())}
 
 def verify_pairs(embeddings: EmbeddingSet, pairs: Pairs, *, protocol: str, title: str, convention: str = OWN) -> Result:
     """`verification_from_embeddings`, with a note on pairs that are listed twice, and what ``convention`` would print besides."""
-    report = verification_from_embeddings(embeddings, pairs, protocol, title)
-    report = replace(report, notes=(*report.notes, *repeated_note(pairs)))
-    return under_convention(report, pairs.same, convention)
+    found = verification_from_embeddings(embeddings, pairs, protocol, title)
+    report = with_repeated(found.to_report(), pairs)
+    return Outcome(_with_convention(report, found.pairs.scores, pairs.same, convention, len(found.folds)))
 
 
 def verify_lfw(embeddings: EmbeddingSet, pairs: Pairs, *, convention: str = OWN) -> Result:
@@ -50,9 +49,8 @@ def verify_in_order(embeddings: EmbeddingSet, pairs: Pairs, *, protocol: str, ti
     if all((fold, same) in kinds for fold in np.unique(pairs.folds).tolist() for same in (True, False)):
         return verify_pairs(embeddings, pairs, protocol=protocol, title=title, convention=convention)
     check_both_kinds(pairs.same, pairs.source)
-    units = unit_vectors(embeddings.vectors, embeddings.ids)
-    scores = scores_of_rows(units, units, *match_embeddings(embeddings, pairs))
-    genuine, impostor = scores[pairs.same], scores[~pairs.same]
+    found = scored_pairs(embeddings, pairs)
+    genuine, impostor = found.of_kind("genuine"), found.of_kind("impostor")
     eer, rows = roc_summary(genuine, impostor, possible_fars(len(impostor)))
     metrics = {
         "eer": asdict(eer),
@@ -60,32 +58,23 @@ def verify_in_order(embeddings: EmbeddingSet, pairs: Pairs, *, protocol: str, ti
         "counts": {"genuine": len(genuine), "impostor": len(impostor)},
     }
     note = "No k-fold accuracy: cut into folds in the order of the list, a fold has pairs of one kind only."
-    report = Report(protocol, title, metrics, {"genuine": genuine, "impostor": impostor}, (note, BY_PAIR))
-    return Outcome(_with_convention(report, scores, pairs.same, convention, len(np.unique(pairs.folds))))
-
-
-def under_convention(report: VerificationReport, same: np.ndarray, convention: str) -> Result:
-    """The report as it is, or with ``metrics["compatibility"]``: what another toolkit prints for these pairs in their order."""
-    if convention == OWN:
-        return report
-    scores = np.empty(len(same), dtype=report.genuine.dtype)
-    scores[same], scores[~same] = report.genuine, report.impostor
-    return Outcome(_with_convention(report.to_report(), scores, same, convention, len(report.folds)))
+    report = with_repeated(Report(protocol, title, metrics, found.series(), (note, BY_PAIR)), pairs)
+    return Outcome(_with_convention(report, found.scores, pairs.same, convention, len(np.unique(pairs.folds))))
 
 
 def _with_convention(report: Report, scores: np.ndarray, same: np.ndarray, convention: str, folds: int) -> Report:
+    """The report as it is, or with ``metrics["compatibility"]``: what another toolkit prints for these pairs in their order."""
     if convention == OWN:
         return report
     found: dict[str, Any] = CONVENTIONS.get(convention)(scores, same, folds)
     return replace(report, metrics={**report.metrics, "compatibility": found}, notes=(*report.notes, found["text"]))
 
 
-def repeated_note(pairs: Pairs) -> tuple[str, ...]:
-    """Empty, or a note that some pairs are listed more than once; each counts as often as it is listed."""
+def with_repeated(report: Report, pairs: Pairs) -> Report:
+    """The report as it is, or with ``metrics["repeated_pairs"]``, a note too: that some are listed more than once, and count as often."""
     repeated = pairs.repeated()
     if not repeated:
-        return ()
-    first, again = repeated[0]
-    return (
-        f"{len(repeated)} pairs are listed again and count again, the first of them in lines {first} and {again} of {pairs.source}.",
-    )
+        return report
+    (first, again), count = repeated[0], len(repeated)
+    text = f"{count} pairs are listed again and count again, the first of them in lines {first} and {again} of {pairs.source}."
+    return replace(report, metrics={**report.metrics, "repeated_pairs": text}, notes=(*report.notes, text))

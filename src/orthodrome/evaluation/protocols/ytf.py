@@ -12,12 +12,13 @@ import numpy as np
 from orthodrome.evaluation.listed import SUFFIXES, text_lines, without_suffix
 from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.pairs import ImagePath, Pairs
+from orthodrome.evaluation.protocols.verification import with_repeated
 from orthodrome.evaluation.scores import score_block, scores_of_rows, unit_vectors
 from orthodrome.evaluation.templates import pool
-from orthodrome.evaluation.verification import VerificationReport, verification
-from orthodrome.types import EmbeddingSet, InputError, PathLike, Report
+from orthodrome.evaluation.verification import verification
+from orthodrome.types import EmbeddingSet, InputError, PathLike
 
-TITLE = "YouTube Faces verification (pairs of videos)"
+TITLE = "YouTube Faces verification (pairs of videos, features averaged)"
 
 
 def read_ytf(path: PathLike) -> Pairs:
@@ -49,8 +50,8 @@ def video_frames(pairs: Pairs, root: PathLike) -> dict[str, Path]:
 
 
 def verify_videos(embeddings: EmbeddingSet, pairs: Pairs) -> Result:
-    """Both published ways of comparing two videos, as variants: their mean features (as the network gives them, not normalised) by the
-    canonical score, and the mean of the canonical scores of every frame of one with every frame of the other.
+    """Both published ways of comparing two videos: their mean features (as the network gives them, not normalised) by the canonical
+    score and, as a variant, the mean of the canonical scores of every frame of one with every frame of the other.
     """
     frames = _rows_of_videos(embeddings, pairs)
     number = {video: position for position, video in enumerate(frames)}
@@ -62,18 +63,16 @@ def verify_videos(embeddings: EmbeddingSet, pairs: Pairs) -> Result:
     )
     whole = pool(embeddings.vectors[np.concatenate(rows)], np.repeat(np.arange(len(rows)), list(map(len, rows))))[1]
     whole_units = unit_vectors(whole, tuple(frames))
-    variants = {
-        "features averaged": _verify(scores_of_rows(whole_units, whole_units, first, second), pairs),
-        "mean of pairwise scores": _verify(means.astype(np.float32), pairs),
-    }
-    metrics = {name: report.to_report().metrics for name, report in variants.items()}
-    notes = variants["features averaged"].notes
+    averaged, pairwise = (
+        verification(scores, pairs.same, pairs.folds, pairs.identities())
+        for scores in (scores_of_rows(whole_units, whole_units, first, second), means.astype(np.float32))
+    )
+    named = replace(averaged.pairs, rows=np.stack([first, second], axis=1), names=np.array(tuple(frames)))
+    report = replace(averaged, pairs=named, protocol="ytf", title=TITLE).to_report()
     counts = {"videos": len(frames), "frames": int(sum(map(len, rows)))}
-    return Outcome(Report("ytf", TITLE, {"video_counts": counts, "variants": metrics}, {}, notes))
-
-
-def _verify(scores: np.ndarray, pairs: Pairs) -> VerificationReport:
-    return replace(verification(scores, pairs.same, pairs.folds, pairs.identities()), protocol="ytf", title=TITLE)
+    variants = {"mean of pairwise scores": pairwise.to_report().metrics}
+    metrics = {**report.metrics, "video_counts": counts, "variants": variants}
+    return Outcome(with_repeated(replace(report, metrics=metrics), pairs))
 
 
 def _pair(where: str, line: str) -> tuple[ImagePath, ImagePath, bool, int]:

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orthodrome.evaluation import page
-from orthodrome.evaluation.resolution import small_counts_warning
 from orthodrome.evaluation.sections.section import Picture, Section
-from orthodrome.evaluation.wording import counted, failed_images, percent, rounded_up, span
+from orthodrome.evaluation.wording import counted, failed_images, few_errors_of_group, percent, rounded_up, span
 from orthodrome.types import Report
 
 _MOST_OVERLAPS = 50
@@ -34,7 +33,7 @@ def fairness(report: Report) -> Section | None:
     ]
     intro = page.paragraph(f"One threshold for all, {rounded_up(found['threshold'])}; rates per comparison.")
     ratios = page.bullets(f"{name}: {_ratio(value)}" for name, value in (found.get("ratios") or {}).items())
-    minded = page.warnings((f"group {row['group']}", _few_errors(row)) for row in found["groups"])
+    minded = page.warnings((f"group {row['group']}", few_errors_of_group(row)) for row in found["groups"])
     return Section("Groups", [intro, page.table(header, body), *minded, ratios])
 
 
@@ -83,12 +82,6 @@ def failures_to_enrol(report: Report) -> Section | None:
     lists = report.metrics.get("failed_images")
     listed = [page.paragraph(f"Images that failed: {failed_images(lists)}.")] if lists else []
     return Section("Failures to enrol", [page.paragraph(text, "say"), *listed])
-
-
-def _few_errors(row: Mapping[str, Any]) -> str:
-    return small_counts_warning(
-        row["accepted_impostor"], row["impostor"], row["genuine"] - row["rejected_genuine"], row["genuine"]
-    )
 
 
 def _rate(rate: float | None) -> str:

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orthodrome.evaluation import page
-from orthodrome.evaluation.resolution import few_errors_warning
 from orthodrome.evaluation.sections.section import Part, Picture, Section
-from orthodrome.evaluation.wording import counted, false_accept_rate, percent, rounded_up, span
+from orthodrome.evaluation.wording import counted, false_accept_rate, few_misses, percent, rounded_up, span
 from orthodrome.types import Report
 
 Rows = Sequence[Mapping[str, Any]]
@@ -22,7 +21,7 @@ def ranks(report: Report) -> Section | None:
     body = [
         (f"{row['rank']:,}", percent(row["rate"]), span(_interval(row)), counted(row["hits"], row["searches"])) for row in rows
     ]
-    minded = page.warnings((f"rank {row['rank']:,}", _few_misses(row)) for row in rows)
+    minded = page.warnings((f"rank {row['rank']:,}", few_misses(row)) for row in rows)
     return Section("Ranks", [*picture, page.table(header, body), *minded]) if rows else None
 
 
@@ -36,7 +35,7 @@ def distractors(report: Report) -> Section | None:
         (f"{row['distractors']:,}", percent(row["rate"]), span(_interval(row)), counted(row["hits"], row["searches"]))
         for row in rows
     ]
-    minded = page.warnings((f"{row['distractors']:,} distractors", _few_misses(row)) for row in rows)
+    minded = page.warnings((f"{row['distractors']:,} distractors", few_misses(row)) for row in rows)
     return Section("Rank 1 by distractors", [*picture, page.table(header, body), *minded]) if rows else None
 
 
@@ -88,10 +87,6 @@ def galleries(report: Report) -> Section | None:
     header = ("figure", "mean", "95 % interval", "each gallery")
     body = [(row["name"], percent(row["mean"]), span(row["interval"]), ", ".join(map(percent, row["galleries"]))) for row in rows]
     return Section("Mean over galleries", [page.table(header, body)]) if rows else None
-
-
-def _few_misses(row: Mapping[str, Any]) -> str:
-    return few_errors_warning(row["searches"] - row["hits"], row["searches"], "misses", "rate of misses")
 
 
 def _interval(row: Mapping[str, Any]) -> Mapping[str, Any] | None:

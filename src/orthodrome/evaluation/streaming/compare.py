@@ -116,9 +116,9 @@ def compare_all(
             Wilson's elsewhere, as ``notes`` say, where resamples fall below the scores held, and where this is 0.
         screen: ``"fp32"``, ``"bf16"``, ``"int8"``, or ``"auto"``: whichever is fastest on this machine for what is asked.
         workers: processes that share the work.
-        state: a file the count is saved to every half minute; where it exists, the count goes on from there. A further pass has one
-            beside it. All are deleted at the end.
-        progress: called with (comparisons done, all), anew in each pass.
+        state: a file the count is saved to every half minute, between jobs of some seconds; where it exists, the count goes on from
+            there. A further pass has one beside it. All are deleted at the end.
+        progress: called with (comparisons done, all), anew in each pass; from one thread at a time, not always the same.
 
     Raises:
         InputError: shapes or types that do not fit, a zero, NaN or infinite embedding (row named), no genuine or no impostor comparison,

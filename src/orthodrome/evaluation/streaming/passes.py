@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -23,17 +23,32 @@ import numpy as np
 import torch
 
 from orthodrome.evaluation.streaming.counting import Work, count_tile
+from orthodrome.evaluation.streaming.screens import Panel
 from orthodrome.evaluation.streaming.sharing import in_threads, tile_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Side
 from orthodrome.evaluation.streaming.tallies import Band, Tally
-from orthodrome.evaluation.streaming.tiles import TILE_COLUMNS, Cut, Plan, Progress, Unit, comparisons, cuts_of, room_for
+from orthodrome.evaluation.streaming.tiles import (
+    TILE_COLUMNS,
+    Cut,
+    Plan,
+    Progress,
+    Unit,
+    comparisons,
+    cuts_of,
+    probe_panels,
+    room_for,
+    told,
+)
 from orthodrome.files import write_file
 from orthodrome.types import InputError
 
-JOB = 2**32
-"""Comparisons of a job, the least that is saved or handed to a process: some ten or twenty seconds."""
+JOB = 2**30
+"""Comparisons of a job, the least that is saved or handed to a process: some ten seconds of one."""
 
 SAVE_SECONDS = 30.0
+
+Tell = Callable[[Iterator[Cut]], Iterator[Cut]]
+"""Hands on tiles, and tells of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,17 +99,22 @@ class State:
 def run_pass(work: Work, cut: Plan, workers: int = 1, state: State | None = None, progress: Progress | None = None) -> Counted:
     """Count every unit of ``cut`` that ``state`` does not hold already. Interrupted or killed, it loses the jobs under way.
 
+    ``progress`` is told of every tile that this process counts, and of every job of others.
     Raises InputError where ``state`` is of another comparison or cannot be read or written.
     """
     found = Counted(Tally(work.bands), Tally(work.bands), np.zeros(len(cut.units), dtype=bool))
     if state and (kept := state.read()):
         _resume(kept, found)
-    sizes = np.array([*map(comparisons, cut.units)], dtype=np.int64)
+    sizes = np.array([comparisons(work.problem, unit) for unit in cut.units], dtype=np.int64)
     saved = time.monotonic()
     report = progress or (lambda done, total: None)
+
+    def tell(cuts: Iterator[Cut]) -> Iterator[Cut]:
+        return told(cuts, report, int(sizes[found.done].sum()), int(sizes.sum()))
+
     report(int(sizes[found.done].sum()), int(sizes.sum()))
     try:
-        for job, genuine, impostor in _results(work, cut, _jobs(cut, found.done, sizes, workers), workers):
+        for job, genuine, impostor in _results(work, cut, _jobs(cut, found.done, sizes, workers), workers, tell):
             found = found.and_also(genuine, impostor, job)
             report(int(sizes[found.done].sum()), int(sizes.sum()))
             if state and time.monotonic() - saved > SAVE_SECONDS:
@@ -125,11 +145,12 @@ def _jobs(cut: Plan, done: np.ndarray, sizes: np.ndarray, workers: int) -> list[
     return jobs
 
 
-def _results(work: Work, cut: Plan, jobs: list[list[int]], workers: int) -> Iterator[tuple[list[int], Tally, Tally]]:
-    """Each job with its tallies, in any order."""
+def _results(work: Work, cut: Plan, jobs: list[list[int]], workers: int, tell: Tell) -> Iterator[tuple[list[int], Tally, Tally]]:
+    """Each job with its tallies, in any order. ``tell`` hands on the tiles of this process."""
     if min(workers, len(jobs)) <= 1:
+        panel = probe_panels(work.problem, work.screen, torch.get_num_threads())
         for job in jobs:
-            yield job, *_count(work, [cut.units[number] for number in job])
+            yield job, *_count(work, [cut.units[number] for number in job], panel, tell)
         return
     threads, spawn = max(1, torch.get_num_threads() // workers), get_context("spawn")
     theirs, ours = spawn.Pipe(duplex=False)
@@ -148,16 +169,15 @@ def _results(work: Work, cut: Plan, jobs: list[list[int]], workers: int) -> Iter
             raise
 
 
-def _count(work: Work, units: Sequence[Unit]) -> tuple[Tally, Tally]:
+def _count(work: Work, units: Sequence[Unit], panel: Callable[[slice], Panel], tell: Tell) -> tuple[Tally, Tally]:
     def count(cuts: Iterator[Cut]) -> tuple[Tally, Tally]:
         genuine, impostor, room = Tally(work.bands), Tally(work.bands), room_for(work.screen)
         for cut in cuts:
             count_tile(work, cut.scored(room), genuine, impostor)
         return genuine, impostor
 
-    (genuine, impostor), *others = in_threads(
-        cuts_of(work.problem, work.screen, units, torch.get_num_threads()), count, tile_threads(work.problem.dimension)
-    )
+    cuts = tell(cuts_of(work.problem, work.screen, units, torch.get_num_threads(), panel))
+    (genuine, impostor), *others = in_threads(cuts, count, tile_threads(work.problem.dimension))
     for other in others:
         genuine, impostor = genuine + other[0], impostor + other[1]
     return genuine, impostor
@@ -207,11 +227,12 @@ def _is_its_file(vectors: np.memmap) -> bool:
 
 
 _work: Work
+_panel: Callable[[slice], Panel]
 
 
 def _start(work: Work, threads: int, caller: Connection) -> None:
     """In a worker process, once."""
-    global _work
+    global _work, _panel
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the caller heeds it
     threading.Thread(target=_end_with, args=(caller,), daemon=True).start()
     torch.set_num_threads(threads)
@@ -219,6 +240,7 @@ def _start(work: Work, threads: int, caller: Connection) -> None:
     probes = replace(problem.probes, vectors=problem.probes.vectors.open())  # type: ignore[attr-defined]
     gallery = probes if problem.within else replace(problem.gallery, vectors=problem.gallery.vectors.open())  # type: ignore[attr-defined]
     _work = replace(work, problem=replace(problem, probes=probes, gallery=gallery))
+    _panel = probe_panels(_work.problem, _work.screen, threads)
 
 
 def _end_with(caller: Connection) -> None:
@@ -229,7 +251,7 @@ def _end_with(caller: Connection) -> None:
 
 
 def _count_there(units: Sequence[Unit]) -> tuple[Tally, Tally]:
-    return _count(_work, units)
+    return _count(_work, units, _panel, iter)
 
 
 # ------------------------------------------------------------------------------------------------------- state on disk

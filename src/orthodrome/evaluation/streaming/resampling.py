@@ -19,7 +19,7 @@ from orthodrome.evaluation.roc import roc_statistics
 from orthodrome.evaluation.streaming.counting import Work, canonical, genuine_positions, impostors_at, narrowed, peaks
 from orthodrome.evaluation.streaming.sharing import in_threads, tile_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Lookup
-from orthodrome.evaluation.streaming.tiles import Cut, Progress, Tile, Unit, comparisons, cuts_of, room_for
+from orthodrome.evaluation.streaming.tiles import Cut, Progress, Tile, Unit, comparisons, cuts_of, room_for, told
 from orthodrome.types import Interval
 
 MOST = 2**22
@@ -112,7 +112,9 @@ def hold(work: Work, units: Sequence[Unit], level: float, people: People, progre
                 break
         return found
 
-    cuts = enumerate(_told(cuts_of(work.problem, work.screen, units, torch.get_num_threads()), units, progress))
+    report, total = progress or (lambda done, total: None), sum(comparisons(work.problem, unit) for unit in units)
+    report(0, total)
+    cuts = enumerate(told(cuts_of(work.problem, work.screen, units, torch.get_num_threads()), report, 0, total))
     parts = sorted(
         chain(*in_threads(cuts, kept, tile_threads(work.problem.dimension))), key=lambda part: part[0]
     )  # in one order, whichever thread had which
@@ -134,18 +136,6 @@ def _held_of(work: Work, tile: Tile, level: float, people: People) -> Held:
         codes = np.stack([people.probes[tile.rows][rows], people.gallery[tile.columns][columns]], axis=1)
         parts.append((scores[kept], np.full(len(scores[kept]), same), codes[kept]))
     return Held(*map(np.concatenate, zip(*parts, strict=True)))
-
-
-def _told(cuts: Iterator[Cut], units: Sequence[Unit], progress: Progress | None) -> Iterator[Cut]:
-    """The same, telling the ``progress`` of what was asked for."""
-    done, total = 0, sum(map(comparisons, units))
-    for cut in cuts:
-        if progress:
-            progress(done, total)
-        yield cut
-        done += comparisons((cut.rows, cut.columns))
-    if progress:
-        progress(total, total)
 
 
 def people_of(problem: Comparison) -> People:

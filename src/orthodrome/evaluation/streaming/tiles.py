@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -56,9 +56,9 @@ def plan(problem: Comparison) -> Plan:
     return Plan(tuple(units))
 
 
-def comparisons(unit: Unit) -> int:
-    """How many a unit, or a tile, is passed over."""
-    return (unit[0].stop - unit[0].start) * (unit[1].stop - unit[1].start)
+def comparisons(problem: Comparison, unit: Unit) -> int:
+    """How many a unit is passed over: those of its tiles."""
+    return sum(map(_size, _tiles_in(problem, unit)))
 
 
 def most_memory(dimension: int, probes: int, threads: int) -> int:
@@ -176,23 +176,54 @@ def tiles_of(problem: Comparison, screen: Screen, units: Sequence[Unit]) -> Iter
         yield cut.scored(room)
 
 
-def cuts_of(problem: Comparison, screen: Screen, units: Sequence[Unit], threads: int) -> Iterator[Cut]:
-    """All tiles of ``units``, not yet scored. Panels are loaded, by so many ``threads``, when their first tile is asked for."""
-    for above, run in groupby(units, key=lambda unit: unit[0]):
-        probes = load(problem.probes, above, screen, threads)
-        for _, beside in run:
-            if problem.within and above.start <= beside.start and beside.stop <= above.stop:
-                gallery = probes.part(slice(beside.start - above.start, beside.stop - above.start))
-            else:
-                gallery = load(problem.gallery, beside, screen, threads)
-            labels, groups = Lookup(problem.gallery.labels[beside]), Lookup(problem.gallery.groups[beside])
-            for rows in _slices(above.stop, TILE_ROWS, above.start):
-                if not problem.within or beside.stop - 1 > rows.start:
-                    inside = slice(rows.start - above.start, rows.stop - above.start)
-                    # within one set, whole columns before the rows hold nothing
-                    before = max(rows.start - beside.start, 0) if problem.within else 0
-                    columns, ahead = slice(beside.start + before, beside.stop), gallery.part(slice(before, None))
-                    yield Cut(problem, screen, probes, ahead, inside, rows, columns, labels, groups, before)
+def probe_panels(problem: Comparison, screen: Screen, threads: int) -> Callable[[slice], Panel]:
+    """Loads a panel of the probes, by so many ``threads``. The last one is kept, since units that follow one another share it."""
+
+    @lru_cache(maxsize=1)
+    def panel(start: int, stop: int) -> Panel:
+        return load(problem.probes, slice(start, stop), screen, threads)
+
+    return lambda rows: panel(rows.start, rows.stop)
+
+
+def cuts_of(
+    problem: Comparison, screen: Screen, units: Sequence[Unit], threads: int, panel: Callable[[slice], Panel] | None = None
+) -> Iterator[Cut]:
+    """All tiles of ``units``, not yet scored. Panels are loaded, by so many ``threads``, when their first tile is asked for; those of
+    the probes by ``panel``, where it is given.
+    """
+    panel = panel or probe_panels(problem, screen, threads)
+    for above, beside in units:
+        probes = panel(above)
+        if problem.within and above.start <= beside.start and beside.stop <= above.stop:
+            gallery = probes.part(slice(beside.start - above.start, beside.stop - above.start))
+        else:
+            gallery = load(problem.gallery, beside, screen, threads)
+        labels, groups = Lookup(problem.gallery.labels[beside]), Lookup(problem.gallery.groups[beside])
+        for rows, columns in _tiles_in(problem, (above, beside)):
+            inside, before = slice(rows.start - above.start, rows.stop - above.start), columns.start - beside.start
+            yield Cut(problem, screen, probes, gallery.part(slice(before, None)), inside, rows, columns, labels, groups, before)
+
+
+def told(cuts: Iterator[Cut], progress: Progress, done: int, total: int) -> Iterator[Cut]:
+    """The same, telling the ``progress`` of what was handed on when more is asked for: ``done`` before, of ``total``."""
+    for cut in cuts:
+        yield cut
+        done += _size((cut.rows, cut.columns))
+        progress(done, total)
+
+
+def _tiles_in(problem: Comparison, unit: Unit) -> Iterator[Unit]:
+    """Rows and columns of each tile of a unit; within one set, whole columns before the rows hold nothing."""
+    above, beside = unit
+    for rows in _slices(above.stop, TILE_ROWS, above.start):
+        if not problem.within or beside.stop - 1 > rows.start:
+            yield rows, slice(max(beside.start, rows.start) if problem.within else beside.start, beside.stop)
+
+
+def _size(tile: Unit) -> int:
+    rows, columns = tile
+    return (rows.stop - rows.start) * (columns.stop - columns.start)
 
 
 def _lower(rows: int, columns: int, shift: int) -> Tensor:
