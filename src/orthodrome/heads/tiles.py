@@ -61,7 +61,8 @@ class Kernels:
     ``partial``: raw, leaves, context -> partial. ``peaks``: raw, leaves, context, p, partials so far or None -> merged partial and, for
     each class, the largest ``log_bound`` in the batch. ``gradient``: raw, leaves, context, N, its gradient -> gradients of leaves; writes
     that of raw over it. ``at_once``: raw, leaves, context, p, number of classes -> partial, the gradient of N, ``log_bound`` of each class,
-    gradients of raw and of leaves, where these need no other tile: in one loop, for which torch's compiler needs another array.
+    gradients of raw and of leaves, where these need no other tile; of additive links in one loop, for which torch's compiler needs another
+    array.
 
     ``own``: query, own proxies (B, K, D), their class bias (B, 1) or None -> similarity (B, 1). ``own_gradient``: the same and its
     gradient -> gradients of those there are.
@@ -141,6 +142,8 @@ def kernels(spec: LossSpec) -> Kernels:
             upstream = slope(spec, p, n, num_classes)
             by_z_BM = link.pull(z_BM, n, upstream)
         by_raw, by_leaf = pulled_back(watched_z_BM, inputs, leaves, by_z_BM)
+        if not link.both:
+            by_raw = raw.copy_(by_raw)  # sums and gradient take a loop each, so that one array serves both
         return n, upstream, log_bound(z_BM, p, n), by_raw, by_leaf
 
     def tangent(by_proxies: Tensor, proxies: Tensor, inverse: Tensor) -> None:
@@ -347,7 +350,10 @@ def filled(chosen: Tensor, count: int, step: int) -> Tensor:
 
 def inverse_lengths(proxies: Tensor, rows: int) -> Tensor:
     """1/‖w‖ of every proxy, (1, C·K), so many ``rows`` at a time: half precision is promoted, and not all at once."""
-    return torch.cat([sphere.inverse_norms(promote(part)) for part in proxies.split(rows)]).T
+    return torch.cat([_inverse_norms(promote(part)) for part in proxies.split(rows)]).T
+
+
+_inverse_norms = fused(sphere.inverse_norms)
 
 
 def write_product(place: Tensor, first: Tensor, second: Tensor) -> None:
