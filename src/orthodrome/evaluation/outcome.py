@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from orthodrome.evaluation.wording import failed_images, false_accept_rate, few_errors_of_group, few_misses, percent, span
+from orthodrome.evaluation.resolution import few_errors_of_group, few_misses
+from orthodrome.evaluation.wording import failed_images, false_accept_rate, percent, span
 from orthodrome.types import Report
 
 

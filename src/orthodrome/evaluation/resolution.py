@@ -4,9 +4,10 @@ trusted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, Context, Decimal
 from fractions import Fraction
+from typing import Any
 
 from orthodrome.evaluation.wording import false_accept_rate
 from orthodrome.types import InputError
@@ -81,3 +82,14 @@ def few_errors_warning(errors: int, trials: int, what: str, rate: str) -> str:
     if errors < 30:
         return f"{errors} {what} in {trials:,}: the true {rate} may be off by more than 30 % (rule of 30)"
     return ""
+
+
+def few_misses(row: Mapping[str, Any]) -> str:
+    """Empty, or the warning of a rate of searches, out of JSON, that is read off few misses."""
+    return few_errors_warning(row["searches"] - row["hits"], row["searches"], "misses", "rate of misses")
+
+
+def few_errors_of_group(group: Mapping[str, Any]) -> str:
+    """Empty, or the warning of a group's FMR and FNMR, out of JSON, that are read off few errors."""
+    genuine = group["genuine"]
+    return small_counts_warning(group["accepted_impostor"], group["impostor"], genuine - group["rejected_genuine"], genuine)

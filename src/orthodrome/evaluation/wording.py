@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from orthodrome.evaluation.resolution import few_errors_warning, small_counts_warning
 from orthodrome.types import Interval
 
 
@@ -95,17 +94,6 @@ def span(interval: Mapping[str, Any] | None) -> str:
         return "–"
     low, high = 100 * interval["low"], 100 * interval["high"]
     return f"{low:.2f}–{high:.2f} %" if high >= 0.1 else f"{low:.2g}–{high:.2g} %"
-
-
-def few_misses(row: Mapping[str, Any]) -> str:
-    """Empty, or the warning of a rate of searches, out of JSON, that is read off few misses."""
-    return few_errors_warning(row["searches"] - row["hits"], row["searches"], "misses", "rate of misses")
-
-
-def few_errors_of_group(group: Mapping[str, Any]) -> str:
-    """Empty, or the warning of a group's FMR and FNMR, out of JSON, that are read off few errors."""
-    genuine = group["genuine"]
-    return small_counts_warning(group["accepted_impostor"], group["impostor"], genuine - group["rejected_genuine"], genuine)
 
 
 def method_of(interval: Mapping[str, Any]) -> str:

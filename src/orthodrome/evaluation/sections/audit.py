@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orthodrome.evaluation import page
+from orthodrome.evaluation.resolution import few_errors_of_group
 from orthodrome.evaluation.sections.section import Picture, Section
-from orthodrome.evaluation.wording import counted, failed_images, few_errors_of_group, percent, rounded_up, span
+from orthodrome.evaluation.wording import counted, failed_images, percent, rounded_up, span
 from orthodrome.types import Report
 
 _MOST_OVERLAPS = 50

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orthodrome.evaluation import page
+from orthodrome.evaluation.resolution import few_misses
 from orthodrome.evaluation.sections.section import Part, Picture, Section
-from orthodrome.evaluation.wording import counted, false_accept_rate, few_misses, percent, rounded_up, span
+from orthodrome.evaluation.wording import counted, false_accept_rate, percent, rounded_up, span
 from orthodrome.types import Report
 
 Rows = Sequence[Mapping[str, Any]]
