@@ -47,7 +47,8 @@ class Work:
 
 def count_tile(work: Work, tile: Tile, genuine: Tally, impostor: Tally) -> None:
     """Adds the comparisons of ``tile`` to both tallies."""
-    _count_genuine(work, tile, genuine)
+    if len(tile.same_label[0]):
+        _count_found(work, tile, genuine, _found_at(tile, genuine_positions(work.problem, tile)))
     (_count_dense if work.dense else _count_peaks)(work, tile, impostor)
 
 
@@ -122,17 +123,9 @@ def genuine_positions(problem: Comparison, tile: Tile) -> Positions:
     return rows[counted], columns[counted]
 
 
-def _count_genuine(work: Work, tile: Tile, genuine: Tally) -> None:
-    if len(tile.same_label[0]):
-        genuine.add(canonical(tile, genuine_positions(work.problem, tile)))
-
-
 def _count_peaks(work: Work, tile: Tile, impostor: Tally) -> None:
-    ends = _ends(tile.rounding, work.bands)
-    found = impostors_at(work.problem, tile, peaks(tile.scores, ends[0][0]))
-    for number, certain in enumerate(ends[1]):
-        impostor.add_above(number, int((found.screened > certain).sum()))
-    _count_unsure(work, tile, impostor, found)
+    lowest, _ = _ends(tile.rounding, work.bands)
+    _count_found(work, tile, impostor, impostors_at(work.problem, tile, peaks(tile.scores, lowest[0])))
 
 
 def _count_dense(work: Work, tile: Tile, impostor: Tally) -> None:
@@ -156,26 +149,38 @@ def _ends(off: Rounding, bands: Sequence[Band]) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class Impostors:
-    """Impostors of a tile that are of interest: where they are, and their screened scores (n,)."""
+class Found:
+    """Comparisons of a tile that are of interest: where they are, ascending by row, and their screened scores (n,)."""
 
     positions: Positions
     screened: Tensor
 
 
-def _count_unsure(work: Work, tile: Tile, impostor: Tally, found: Impostors) -> None:
+def _found_at(tile: Tile, positions: Positions) -> Found:
+    return Found(positions, _screened(tile, positions))
+
+
+def _count_found(work: Work, tile: Tile, tally: Tally, found: Found) -> None:
+    """Count all that lie in a band or above."""
+    _, certainly_above = _ends(tile.rounding, work.bands)
+    for number, certain in enumerate(certainly_above):
+        tally.add_above(number, int((found.screened > certain).sum()))
+    _count_unsure(work, tile, tally, found)
+
+
+def _count_unsure(work: Work, tile: Tile, tally: Tally, found: Found) -> None:
     """Score canonically, once, what may lie in one of the bands, or on either side of its high end."""
     positions, unsure = _unsure(found.positions, _between(found.screened, *_ends(tile.rounding, work.bands)))
     if tile.rounding.screen is not FLOAT32 and not _are_many(tile, positions):
         finer = products_at(tile.probes.units, tile.gallery.units, positions)
         ends = _ends(float32_rounding(work.problem.dimension), work.bands)
         for number, certain in enumerate(unsure & (finer > ends[1].unsqueeze(1))):
-            impostor.add_above(number, int(certain.sum()))
+            tally.add_above(number, int(certain.sum()))
         positions, unsure = _unsure(positions, unsure & _between(finer, *ends))
     scores = canonical(tile, positions)
     for number, (band, here) in enumerate(zip(work.bands, unsure.numpy(), strict=True)):
-        impostor.add_above(number, int(np.count_nonzero(scores[here] >= np.float32(band.high))))
-        impostor.add_inside(number, scores[here])
+        tally.add_above(number, int(np.count_nonzero(scores[here] >= np.float32(band.high))))
+        tally.add_inside(number, scores[here])
 
 
 def _between(scores: Tensor, lowest: Tensor, certain: Tensor) -> Tensor:
@@ -213,13 +218,13 @@ def _plain(values: Tensor) -> np.ndarray:
     return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
 
 
-def impostors_at(problem: Comparison, tile: Tile, places: np.ndarray) -> Impostors:
+def impostors_at(problem: Comparison, tile: Tile, places: np.ndarray) -> Found:
     """The impostors at ``places`` of the flat tile."""
     rows, columns = np.divmod(places, tile.scores.shape[1])
     screened = _screened(tile, (rows, columns))
     kept = ~(_same_label(problem, tile, (rows, columns)) | _same_group(problem, tile, (rows, columns)))
     kept &= tile.allowed(screened).numpy()
-    return Impostors((rows[kept], columns[kept]), screened[torch.from_numpy(kept)])
+    return Found((rows[kept], columns[kept]), screened[torch.from_numpy(kept)])
 
 
 def _not_impostors(problem: Comparison, tile: Tile) -> Positions:

@@ -43,12 +43,6 @@ class Tally:
         self._counts = [np.empty(0, np.int64) for _ in bands]
         self._pending: list[list[np.ndarray]] = [[] for _ in bands]
 
-    def add(self, scores: np.ndarray) -> None:
-        """Count canonical ``scores`` under every band."""
-        for number, band in enumerate(self.bands):
-            self.add_above(number, int(np.count_nonzero(scores >= np.float32(band.high))))
-            self.add_inside(number, scores)
-
     def add_above(self, number: int, count: int) -> None:
         """``count`` comparisons at or above the high end of a band."""
         self.above[number] += count
