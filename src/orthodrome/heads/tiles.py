@@ -146,11 +146,13 @@ def kernels(spec: LossSpec) -> Kernels:
             by_raw = raw.copy_(by_raw)  # sums and gradient take a loop each, so that one array serves both
         return n, upstream, log_bound(z_BM, p, n), by_raw, by_leaf
 
-    def tangent(by_proxies: Tensor, proxies: Tensor, inverse: Tensor) -> None:
-        by_proxies.sub_((by_proxies * proxies).sum(dim=1, keepdim=True) * inverse**2 * proxies)
-
     own, by_own = fused(functools.partial(own_similarity, spec)), fused(functools.partial(own_gradient, spec))
     return Kernels(own, by_own, fused(partial), fused(peaks), fused(gradient), fused(at_once), fused(tangent))
+
+
+def tangent(by_proxies: Tensor, proxies: Tensor, inverse: Tensor) -> None:
+    """See `Kernels`."""
+    by_proxies.sub_((by_proxies * proxies).sum(dim=1, keepdim=True) * inverse**2 * proxies)
 
 
 def own_gradient(spec: LossSpec, query: Tensor, own: Tensor, own_bias: Tensor | None, upstream: Tensor) -> list[Tensor]:
@@ -294,7 +296,8 @@ class Tile:
             self._add(by_raw, by_leaf, gradients)
         else:
             kept = (log_bounds >= problem.floor).nonzero().squeeze(1)
-            self._add_some(filled(kept, len(log_bounds), problem.step), by_raw, by_leaf, gradients)
+            few = len(kept) < problem.step
+            self._add_some(kept if few else filled(kept, len(log_bounds), problem.step), by_raw, by_leaf, gradients)
         return partial, upstream
 
     def _add(self, by_raw: Tensor, by_leaf: Leaves, gradients: Operands) -> None:
@@ -328,7 +331,8 @@ class Tile:
         by_proxies = gradients.proxies[rows] if in_place else torch.empty_like(proxies)
         write_product(by_proxies, factor.T, self.query)
         if inverse is not None:
-            self.problem.kernels.tangent(by_proxies, proxies, inverse.T)
+            few = len(proxies) < self.problem.step  # of any number, none of which is worth compiling for
+            (tangent if few else self.problem.kernels.tangent)(by_proxies, proxies, inverse.T)
         if not in_place:
             gradients.proxies[rows] = by_proxies.to(gradients.proxies.dtype)
 
