@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -111,7 +111,7 @@ class Tiles(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, problem: Problem, asked: bool, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
         wanted = asked and any(ctx.needs_input_grad)
-        if wanted and problem.at_once:
+        if wanted and problem.stand_alone:
             ctx.found = at_once(problem)
         elif wanted and problem.floor > -math.inf:
             ctx.found = choosing(problem)
@@ -172,32 +172,22 @@ def chunked(
             bias = None if class_bias is None else class_bias.detach()[labels.clamp_min(0)].unsqueeze(1)
             target = passes.own(query.detach(), own, bias).masked_fill(labels.unsqueeze(1) < 0, 0)
 
+        batch = partial(
+            Problem, labels=labels, own=own, inverse=inverse, num_classes=count, chunk=chunk, compute_dtype=compute_dtype
+        )
+
         def negatives(scale: Tensor | float) -> Tensor:
             operands = Operands(query, proxies, torch.as_tensor(scale, dtype=query.dtype, device=query.device), None, class_bias)
             nothing = target.squeeze(1)
-            problem = Problem(
-                cosines, passes_over_cosines, labels, own, target, nothing, {}, operands, inverse, count, chunk, compute_dtype
-            )
+            problem = batch(cosines, passes_over_cosines, target=target, p=nothing, values={}, operands=operands)
             return holding(problem, budget=0).n
 
         def terms(known: Known) -> Terms:
             scale = torch.as_tensor(known.scale, dtype=query.dtype, device=query.device)
             operands = Operands(query, proxies, scale, known.state.get("bias"), class_bias)
-            values = constants(known.values)
-            problem = Problem(
-                spec,
-                passes,
-                labels,
-                own,
-                known.target,
-                known.p,
-                values,
-                operands,
-                inverse,
-                known.num_classes,
-                chunk,
-                compute_dtype,
-                floor,
+            values, total = constants(known.values), known.num_classes
+            problem = batch(
+                spec, passes, target=known.target, p=known.p, values=values, operands=operands, num_classes=total, floor=floor
             )
             return Terms(*Tiles.apply(problem, torch.is_grad_enabled(), *operands.all()))
 

@@ -28,7 +28,7 @@ COMPUTED_IN = (torch.float32, torch.float64)
 
 
 def check_labels(labels: Tensor, batch: int, num_classes: int | None) -> Tensor:
-    """``labels`` as int64 (B,), in [0, num_classes) or, where that is None, at least 0.
+    """``labels`` as int64 (B,), B ≥ 1, in [0, num_classes) or, where that is None, at least 0.
 
     Raises InputError for what is no tensor, another shape, a floating dtype, or a label out of range (label and position named).
     """
@@ -38,7 +38,7 @@ def check_labels(labels: Tensor, batch: int, num_classes: int | None) -> Tensor:
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise InputError(f"labels must be integers; got {labels.dtype}")
     labels = labels.long()
-    least, largest = (int(value) for value in labels.aminmax()) if batch else (0, 0)
+    least, largest = map(int, labels.aminmax())
     if least < 0 or (num_classes is not None and largest >= num_classes):
         wrong = labels < 0 if num_classes is None else (labels < 0) | (labels >= num_classes)
         position = int(wrong.nonzero()[0])

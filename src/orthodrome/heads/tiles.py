@@ -192,7 +192,7 @@ class Problem:
         return len(self.operands.proxies) // self.spec.similarity.per_class
 
     @property
-    def at_once(self) -> bool:
+    def stand_alone(self) -> bool:
         """Whether the gradient of a tile needs no other tile, here or on another process, and the weights no other sample."""
         alone = self.chunk >= self.classes == self.num_classes
         return self.spec.uniform and (self.spec.link.additive or alone)
@@ -288,7 +288,7 @@ class Tile:
 
     @torch.no_grad()
     def at_once(self, raw: Tensor, gradients: Operands) -> tuple[Tensor, Tensor]:
-        """The partial and the gradient of N, where that needs no other tile (`Problem.at_once`); its gradients added to ``gradients``."""
+        """The partial and the gradient of N, where tiles `Problem.stand_alone`; its gradients added to ``gradients``."""
         problem = self.problem
         passed = problem.kernels.at_once(raw, self.leaves(), self.context, problem.p, problem.num_classes)
         partial, upstream, log_bounds, by_raw, by_leaf = passed
