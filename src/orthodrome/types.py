@@ -325,4 +325,6 @@ class Index(Protocol):
 PathLike = str | Path
 ImageSource: TypeAlias = "Path | bytes | np.ndarray"
 """An image: its file, its encoded bytes, or its pixels uint8 (H, W, 3), RGB."""
+Progress = Callable[[int, int], None]
+"""Called with the number done (images, comparisons) and the number of all."""
 Labels = Sequence[int]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -15,11 +14,9 @@ import numpy as np
 from orthodrome.data.decode import Size
 from orthodrome.data.parallel import map_in_processes
 from orthodrome.data.protocol import Images
-from orthodrome.types import InputError
+from orthodrome.types import InputError, Progress
 
 CacheChoice = Literal["auto", "disk"] | bool
-Progress = Callable[[int, int], None]
-"""Called with the number of images done and the number of all."""
 
 AUTO_SHARE = 0.25
 _CHUNK = 64

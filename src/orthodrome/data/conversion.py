@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,14 +21,12 @@ from orthodrome.data.problems import WHAT_TO_DO
 from orthodrome.data.protocol import ImageReader
 from orthodrome.data.writers import WRITERS, Writer
 from orthodrome.files import alone, write_file, write_together
-from orthodrome.types import InputError
+from orthodrome.types import InputError, Progress
 
 JOURNAL = "conversion.json"
 PER_FILE = 10_000
 _SECONDS = 5.0
 _COMPARED = 1000
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,7 @@ from orthodrome.data.naming import KNOWN_ENDINGS, extensions_of
 from orthodrome.data.parallel import map_in_processes
 from orthodrome.data.problems import Problem
 from orthodrome.data.protocol import ImageReader
-from orthodrome.types import InputError
-
-Progress = Callable[[int, int], None]
+from orthodrome.types import InputError, Progress
 
 Found = TypeVar("Found")
 

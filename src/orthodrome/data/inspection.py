@@ -18,10 +18,10 @@ from rich.table import Table
 
 from orthodrome.data.check import class_counts, require_images
 from orthodrome.data.duplicates import SAME_LEVELS, difference, equal_pairs, near_pairs, thumbnail
-from orthodrome.data.examine import DIGEST_BYTES, ImageFacts, Progress, examine_all, facts
+from orthodrome.data.examine import DIGEST_BYTES, ImageFacts, examine_all, facts
 from orthodrome.data.problems import Problem
 from orthodrome.data.protocol import ImageReader
-from orthodrome.types import InputError
+from orthodrome.types import InputError, Progress
 
 _SHOWN = 10
 _TILE = 64

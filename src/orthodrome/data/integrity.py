@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from orthodrome.data.decode import printable
-from orthodrome.data.examine import DIGEST_BYTES, Progress, digest_and_remarks, examine_all
+from orthodrome.data.examine import DIGEST_BYTES, digest_and_remarks, examine_all
 from orthodrome.data.problems import Problem
 from orthodrome.data.protocol import ImageReader
 from orthodrome.data.texts import TextBuilder, Texts
 from orthodrome.files import write_file
-from orthodrome.types import InputError
+from orthodrome.types import InputError, Progress
 
 _DIGEST = re.compile(f"[0-9a-f]{{{2 * DIGEST_BYTES}}}")
 

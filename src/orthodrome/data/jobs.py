@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from orthodrome.data.centres import angles_to_centre
-from orthodrome.data.conversion import Progress, convert, digest_of
+from orthodrome.data.conversion import convert, digest_of
 from orthodrome.data.decode import printable
 from orthodrome.data.integrity import Verification, verify
 from orthodrome.data.noise import Noisy, add_noise
@@ -24,7 +24,7 @@ from orthodrome.data.shards import index_shards, shard_paths, shard_sidecar
 from orthodrome.data.sidecar import keep_beside
 from orthodrome.data.split import Subset, split_identities
 from orthodrome.files import write_file
-from orthodrome.types import EmbeddingSet, InputError
+from orthodrome.types import EmbeddingSet, InputError, Progress
 
 
 @dataclass(frozen=True, eq=False)

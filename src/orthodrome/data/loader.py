@@ -13,14 +13,14 @@ from functools import partial
 import numpy as np
 import torch
 
-from orthodrome.data.cache import CacheChoice, Progress, decode_many, load_cache, wants_cache
+from orthodrome.data.cache import CacheChoice, decode_many, load_cache, wants_cache
 from orthodrome.data.decode import Size
 from orthodrome.data.parallel import available_processors, map_in_processes, map_in_thread
 from orthodrome.data.protocol import Images
 from orthodrome.data.randomness import Draws
 from orthodrome.data.samplers import BatchSampler
 from orthodrome.data.transforms import Transform, unchanged
-from orthodrome.types import Batch, InputError
+from orthodrome.types import Batch, InputError, Progress
 
 Fetch = Callable[[np.ndarray], np.ndarray]
 """Positions in the reader (B,) -> uint8 images (B, 3, H, W)."""

@@ -12,12 +12,11 @@ from orthodrome.data.folder import EXTENSIONS, first_of_identities, read_folder
 from orthodrome.data.listing import read_list
 from orthodrome.data.problems import BUDGET, check_budget, quarantine_file, read_quarantine
 from orthodrome.data.protocol import ImageReader
-from orthodrome.data.record_index import Progress
 from orthodrome.data.records import read_records
 from orthodrome.data.shards import read_shards
 from orthodrome.data.split import Subset
 from orthodrome.data.tables import TABLE_ENDINGS, TABLE_FOLDERS, read_tables
-from orthodrome.types import InputError
+from orthodrome.types import InputError, Progress
 
 FORMS = (
     "a folder of identities, a list file, a .rec, tar shards (also {000..012}.tar), a .parquet or .arrow, or a folder of these"

@@ -7,7 +7,7 @@ which are off by one beyond 2²⁴ = 16,777,216; they are recognised by having n
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,9 +21,7 @@ from orthodrome.data.record_headers import NOT_AN_IMAGE, RecordHeaders
 from orthodrome.data.record_idx import ENTRY, read_idx, write_idx
 from orthodrome.data.recordio import RECORD_HEADER, scan_offsets
 from orthodrome.data.sidecar import Sidecar
-from orthodrome.types import InputError
-
-Progress = Callable[[int, int], None]
+from orthodrome.types import InputError, Progress
 
 MOST_PROBLEMS = 1_000_000
 """With more, the ``.idx`` is of another file; a list of them would take gigabytes."""

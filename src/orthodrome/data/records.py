@@ -10,10 +10,10 @@ import numpy as np
 from orthodrome.data.decode import printable
 from orthodrome.data.encoded import EncodedReader, PositionedFile, names_of
 from orthodrome.data.problems import BUDGET, Place, Problem, check_budget
-from orthodrome.data.record_index import Progress, RecordFiles, index_records
+from orthodrome.data.record_index import RecordFiles, index_records
 from orthodrome.data.recordio import read_record, unpack_image
 from orthodrome.data.sidecar import load_or_make
-from orthodrome.types import InputError
+from orthodrome.types import InputError, Progress
 
 
 @dataclass(frozen=True, eq=False)

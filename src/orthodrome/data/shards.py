@@ -21,10 +21,9 @@ from orthodrome.data.decode import printable
 from orthodrome.data.encoded import EncodedReader, PositionedFile, contiguous_labels, names_of
 from orthodrome.data.folder import EXTENSIONS
 from orthodrome.data.problems import BUDGET, Place, Problem, check_budget
-from orthodrome.data.record_index import Progress
 from orthodrome.data.sidecar import Sidecar, load_or_make
 from orthodrome.data.texts import TextBuilder, Texts
-from orthodrome.types import InputError
+from orthodrome.types import InputError, Progress
 
 GZIP = b"\x1f\x8b"
 LABEL_ENDINGS = ("cls", "json")

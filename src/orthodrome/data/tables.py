@@ -21,8 +21,7 @@ from orthodrome.data.decode import printable
 from orthodrome.data.encoded import EncodedReader, contiguous_labels, names_of
 from orthodrome.data.open_files import NO_FAULT_OF_THE_FILE, with_more_files
 from orthodrome.data.problems import BUDGET, Place, Problem, check_budget
-from orthodrome.data.record_index import Progress
-from orthodrome.types import InputError
+from orthodrome.types import InputError, Progress
 
 TABLE_ENDINGS = (".parquet", ".arrow")
 TABLE_FOLDERS = ("", "data/", "train/", "test/", "validation/", "*/train/")

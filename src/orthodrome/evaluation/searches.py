@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from orthodrome.evaluation.scores import scores_of_rows, unit_vectors
-from orthodrome.types import InputError
-
-Progress = Callable[[int, int], None]
-"""Comparisons done, and all."""
+from orthodrome.types import InputError, Progress
 
 NOT_ENROLLED = np.float32(-2.0)
 """Stands for the score of a search that made none: below every canonical score, so it is accepted at no threshold."""

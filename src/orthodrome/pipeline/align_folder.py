@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,12 +26,10 @@ from orthodrome.pipeline.landmarks import Landmarks, Photograph, append, appendi
 from orthodrome.pipeline.montage import write_montage
 from orthodrome.pipeline.opencv import opencv
 from orthodrome.pipeline.photographs import crop_stems, find_photographs
-from orthodrome.types import Detector
+from orthodrome.types import Detector, Progress
 
 MISSES_FILE = "misses.csv"
 _GROUP = 4  # photographs that travel to a process together: alone, each would cost half a millisecond more
-
-Progress = Callable[[int, int], None]
 
 
 class DescribedDetector(Detector, Protocol):

@@ -13,9 +13,7 @@ from torch import Tensor
 
 from orthodrome.data import Images, MemoryReader, SequentialSampler, SourceReader, create_loader, printable
 from orthodrome.registry import Registry
-from orthodrome.types import EmbeddingSet, ImageSource, InputError, PathLike
-
-Progress = Callable[[int, int], None]
+from orthodrome.types import EmbeddingSet, ImageSource, InputError, PathLike, Progress
 
 FLIPS: Registry[Callable[[Tensor, Tensor], Tensor]] = Registry("flip")
 FLIPS.add("sum", lambda straight, mirrored: straight + mirrored)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from orthodrome.evaluation.outcome import Result
 from orthodrome.evaluation.protocols import PROTOCOLS
-from orthodrome.pipeline.embed import Embedder, Progress, embed_files
-from orthodrome.types import EmbeddingSet, ImageSource
+from orthodrome.pipeline.embed import Embedder, embed_files
+from orthodrome.types import EmbeddingSet, ImageSource, Progress
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from orthodrome.data import ImageReader, Problem, Subset, load_cache, split_identities
-from orthodrome.data.cache import Progress
 from orthodrome.data.decode import Size
 from orthodrome.data.noise import add_noise
 from orthodrome.data.problems import Place
 from orthodrome.files import write_file
 from orthodrome.study.identity import Variation
 from orthodrome.study.locks import waiting_lock
-from orthodrome.types import InputError, Sample
+from orthodrome.types import InputError, Progress, Sample
 
 
 @dataclass(frozen=True, eq=False)

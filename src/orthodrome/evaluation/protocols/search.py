@@ -25,8 +25,8 @@ from orthodrome.evaluation.protocols.search_lists import (
 )
 from orthodrome.evaluation.resolution import far_or_lowest, small_counts_warning, unresolved
 from orthodrome.evaluation.roc import TarAtFar
-from orthodrome.evaluation.searches import Progress, Searches, matching_rows, search_all
-from orthodrome.types import EmbeddingSet, InputError, PathLike, Report
+from orthodrome.evaluation.searches import Searches, matching_rows, search_all
+from orthodrome.types import EmbeddingSet, InputError, PathLike, Progress, Report
 
 TRILLION_FAR = 1e-9
 TRILLION_FPIR = 1e-3

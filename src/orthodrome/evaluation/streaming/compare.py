@@ -18,7 +18,7 @@ from orthodrome.evaluation.roc import EqualErrorRate, RocCurve, TarAtFar
 from orthodrome.evaluation.streaming.choice import choose_screen
 from orthodrome.evaluation.streaming.counting import Work
 from orthodrome.evaluation.streaming.exact import Crossing, Operating, Points, at_equal_errors, at_far, points, together
-from orthodrome.evaluation.streaming.passes import Progress, State, mark_of, run_pass
+from orthodrome.evaluation.streaming.passes import State, mark_of, run_pass
 from orthodrome.evaluation.streaming.pilot import DEVIATIONS, Pilot, pilot
 from orthodrome.evaluation.streaming.resampling import identity_intervals, people_of
 from orthodrome.evaluation.streaming.screens import Screen
@@ -27,7 +27,7 @@ from orthodrome.evaluation.streaming.sides import Comparison, Counts, comparison
 from orthodrome.evaluation.streaming.tallies import Band, disjoint
 from orthodrome.evaluation.streaming.tiles import Unit, check_vectors, most_memory, plan
 from orthodrome.files import beside, check_writable
-from orthodrome.types import InputError, Interval, PathLike, Report
+from orthodrome.types import InputError, Interval, PathLike, Progress, Report
 
 ROC_SHARES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 """Shares of impostors near which the full ROC has a point, where it is not known at every score."""

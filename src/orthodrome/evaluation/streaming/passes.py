@@ -31,7 +31,6 @@ from orthodrome.evaluation.streaming.tiles import (
     TILE_COLUMNS,
     Cut,
     Plan,
-    Progress,
     Unit,
     comparisons,
     cuts_of,
@@ -40,7 +39,7 @@ from orthodrome.evaluation.streaming.tiles import (
     told,
 )
 from orthodrome.files import write_file
-from orthodrome.types import InputError
+from orthodrome.types import InputError, Progress
 
 JOB = 2**30
 """Comparisons of a job, the least that is saved or handed to a process: some ten seconds of one."""

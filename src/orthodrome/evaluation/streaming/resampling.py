@@ -19,8 +19,8 @@ from orthodrome.evaluation.roc import roc_statistics
 from orthodrome.evaluation.streaming.counting import Work, canonical, genuine_positions, impostors_at, narrowed, peaks
 from orthodrome.evaluation.streaming.sharing import in_threads, tile_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Lookup
-from orthodrome.evaluation.streaming.tiles import Cut, Progress, Tile, Unit, comparisons, cuts_of, room_for, told
-from orthodrome.types import Interval
+from orthodrome.evaluation.streaming.tiles import Cut, Tile, Unit, comparisons, cuts_of, room_for, told
+from orthodrome.types import Interval, Progress
 
 MOST = 2**22
 """The most scores held. As many are asked for as a quarter of it; more are there where they tie."""

@@ -19,8 +19,8 @@ from orthodrome.evaluation.streaming.choice import choose_screen
 from orthodrome.evaluation.streaming.counting import canonical, narrowed
 from orthodrome.evaluation.streaming.screens import Screen
 from orthodrome.evaluation.streaming.sides import Comparison, Side, side
-from orthodrome.evaluation.streaming.tiles import Progress, Tile, check_vectors, plan, tiles_of
-from orthodrome.types import InputError
+from orthodrome.evaluation.streaming.tiles import Tile, check_vectors, plan, tiles_of
+from orthodrome.types import InputError, Progress
 
 SAMPLE = 1024
 """Most rows of either side by which a screen is chosen."""

@@ -20,6 +20,7 @@ from orthodrome.evaluation.streaming.pilot import PILOT_BYTES
 from orthodrome.evaluation.streaming.screens import Panel, Rounding, Screen, rounding
 from orthodrome.evaluation.streaming.sharing import MOST, most_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Lookup, Positions, Side
+from orthodrome.types import Progress
 
 TILE_ROWS, TILE_COLUMNS = 1024, 4096
 
@@ -33,9 +34,6 @@ _NUMBER_BYTES = 6  # of a panel: float32, and its rounding where there is one
 
 Unit = tuple[slice, slice]
 """Rows of the probes and of the gallery."""
-
-Progress = Callable[[int, int], None]
-"""Comparisons done, and all."""
 
 
 @dataclass(frozen=True)
