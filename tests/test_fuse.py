@@ -31,7 +31,7 @@ def test_compiled_tiles_are_plain_tiles(loss: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(fuse, "_compile", lambda *given, original=fuse._compile: compiled.append(given) or original(*given))
     # tiles of one shape: each shape is compiled, which takes seconds
     for ours, plain in zip(gradients(loss, impl="chunked", chunk_size=75), expected, strict=True):
-        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5 * float(plain.abs().max()))
     assert compiled
     assert not fuse._unavailable
 

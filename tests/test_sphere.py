@@ -100,3 +100,19 @@ def test_gradients_at_the_poles_are_finite(function, dtype: torch.dtype) -> None
 def test_log_of_one_and_keeps_the_digits_of_small_numbers(dtype: torch.dtype, error: float) -> None:
     u = torch.cat([torch.exp(-torch.linspace(0, 80, 10_001, dtype=torch.float64)), torch.zeros(1, dtype=torch.float64)]).to(dtype)
     torch.testing.assert_close(sphere.log_of_one_and(u).double(), torch.log1p(u.double()), rtol=error, atol=0)
+
+
+def test_directions_have_the_gradient_that_autograd_takes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(5, 7, dtype=torch.float64, generator=generator)
+    vectors[2], vectors[3] = 0, 1e-200 * vectors[3]
+    vectors.requires_grad_()
+    upstream = torch.randn(5, 7, dtype=torch.float64, generator=generator)
+    (found,) = torch.autograd.grad(sphere.unit(vectors), vectors, upstream)
+    (expected,) = torch.autograd.grad(vectors * sphere.inverse_norms(vectors), vectors, upstream)
+    torch.testing.assert_close(found, expected, rtol=1e-14, atol=1e-15)
+
+
+def test_directions_can_be_differentiated_twice() -> None:
+    vectors = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert torch.autograd.gradgradcheck(sphere.unit, vectors)

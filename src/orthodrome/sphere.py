@@ -7,8 +7,12 @@ clamps inside: values are exact up to the resolution of the dtype, gradients at 
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.polynomial.chebyshev import chebpts1
+from numpy.polynomial.polynomial import polyfit
 from torch import Tensor
 
 Number = float | Tensor
@@ -27,7 +31,32 @@ def inverse_norms(vectors: Tensor) -> Tensor:
 
 def unit(vectors: Tensor) -> Tensor:
     """v / ‖v‖ of each row. A zero vector stays zero, and its gradient stays bounded."""
-    return vectors * inverse_norms(vectors)
+    directions: Tensor = Directions.apply(vectors)[0]
+    return directions
+
+
+class Directions(torch.autograd.Function):
+    """(u = v/‖v‖, 1/‖v‖) of each row, with ∂/∂v = (I − u·uᵀ)/‖v‖ in a third of the operations that autograd would take for it."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        inverse = inverse_norms(vectors)
+        directions = vectors * inverse
+        ctx.save_for_backward(directions, inverse)  # as outputs, so that this gradient has one of its own
+        ctx.set_materialize_grads(False)
+        return directions, inverse
+
+    @staticmethod
+    def backward(ctx: Any, by_directions: Tensor | None, by_inverse: Tensor | None) -> Tensor | None:
+        directions, inverse = ctx.saved_tensors
+        total = None
+        if by_directions is not None:
+            along = (by_directions * directions).sum(dim=-1, keepdim=True)
+            total = (by_directions - along * directions) * inverse
+        if by_inverse is not None:
+            through_length = -by_inverse * inverse**2 * directions
+            total = through_length if total is None else total + through_length
+        return total
 
 
 def cosine(queries: Tensor, keys: Tensor) -> Tensor:
@@ -86,13 +115,24 @@ def similarity_adjustment(cos: Tensor, t: float) -> Tensor:
 
 
 def log_of_one_and(u: Tensor) -> Tensor:
-    """log(1 + u) for u in [0, 1] without gradient, to a few units in the last place: 2·artanh(u/(2 + u)) as a series.
+    """log(1 + u) for u in [0, 1] without gradient, to a few units in the last place.
 
-    Compiled, a third of the time of torch.log1p; as that, it keeps the digits of small u.
+    In float32 u·Q(u − ½) with a polynomial Q: compiled, a quarter of the time of torch.log1p; as that, it keeps the digits of small u.
     """
-    w = u / (2 + u)
-    terms = 7 if torch.finfo(u.dtype).bits <= 32 else 17  # w ≤ 1/3, so each is a ninth of the one before
-    total = torch.full_like(w, 1 / (2 * terms - 1))
-    for k in range(terms - 2, -1, -1):
-        total = total * (w * w) + 1 / (2 * k + 1)
-    return 2 * w * total
+    if torch.finfo(u.dtype).bits > 32:
+        return torch.log1p(u)
+    t = u - 0.5
+    *lower, highest = _LOG_COEFFICIENTS
+    total = torch.full_like(t, highest)
+    for coefficient in reversed(lower):
+        total = total * t + coefficient
+    return u * total
+
+
+def _log_coefficients(terms: int) -> list[float]:
+    """Of the polynomial in t = u − ½ that takes the values of log(1 + u)/u at Chebyshev's points of [0, 1], ascending."""
+    t = chebpts1(terms) / 2
+    return [float(value) for value in polyfit(t, np.log1p(t + 0.5) / (t + 0.5), terms - 1)]
+
+
+_LOG_COEFFICIENTS = _log_coefficients(terms=9)

@@ -169,6 +169,18 @@ class Similarity:
 
 
 @dataclass(frozen=True)
+class Split:
+    """The gradient of a link, known before N is, but for a factor of each sample.
+
+    ``slopes``: logits (B, M) -> (what ``Link.partial`` gives, a level (B,), slopes (B, M)). ``factor``: level, N, the gradient of N
+    -> (B,); times the slopes it is what ``Link.pull`` gives.
+    """
+
+    slopes: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+    factor: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
 class Link:
     """How the target logit p (B,) meets the logits of the other classes.
 
@@ -176,8 +188,10 @@ class Link:
     partials -> one; associative and commutative. ``join``: p (B,), the merged partial N, number of classes -> (B,) losses.
     ``pull``: logits of any tile, N, the gradient of N -> the gradient of these logits (B, M).
     ``log_bound``: logits of a tile, p, the merge of all partials so far -> at least log |∂ℓ/∂logit| (B, M); None where the gradient
-    of a logit does not vanish. ``both``, of additive links (``merge`` is +, ``join`` is linear in N and ``pull`` does not look at it, so
-    that the gradient of a tile needs no other tile): logits, the gradient of N -> what ``partial`` and ``pull`` give, for less.
+    of a logit does not vanish.
+
+    ``split``: ``pull`` in two steps, where that can be. ``additive``: ``merge`` is +, ``join`` is linear in N and ``pull`` does not look at
+    it, so that the gradient of a tile needs no other tile.
     """
 
     partial: Callable[[Tensor], Tensor]
@@ -185,12 +199,8 @@ class Link:
     join: Callable[[Tensor, Tensor, int], Tensor]
     pull: Callable[[Tensor, Tensor, Tensor], Tensor]
     log_bound: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
-    both: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
-
-    @property
-    def additive(self) -> bool:
-        """Whether the gradient of a tile needs no other tile."""
-        return self.both is not None
+    split: Split | None = None
+    additive: bool = False
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,11 @@ def test_pull_is_the_gradient_of_the_merged_partials_and_is_bounded(case: str) -
     upstream = torch.autograd.grad(losses.sum(), n, retain_graph=True)[0]
     for tile, gradient in zip(tiles, torch.autograd.grad(losses.sum(), tiles), strict=True):
         torch.testing.assert_close(link.pull(tile.detach(), n.detach(), upstream), gradient, rtol=1e-10, atol=1e-13)
-        if link.both:
-            partial, slopes = link.both(tile.detach(), upstream)
+        if link.split:
+            partial, level, slopes = link.split.slopes(tile.detach())
             torch.testing.assert_close(partial, link.partial(tile.detach()), rtol=1e-13, atol=0)
-            torch.testing.assert_close(slopes, gradient, rtol=1e-10, atol=1e-13)
+            factor = link.split.factor(level, n.detach(), upstream)
+            torch.testing.assert_close(factor.unsqueeze(1) * slopes, gradient, rtol=1e-10, atol=1e-13)
         if link.log_bound:
             so_far = link.partial(tile.detach())
             assert (gradient.abs() <= torch.exp(link.log_bound(tile.detach(), p, so_far)) * (1 + 1e-9)).all()

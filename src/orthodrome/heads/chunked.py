@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from orthodrome.heads.engine import Classes, Compare, Known, Terms, own_proxies
-from orthodrome.heads.tiles import Operands, Problem, inverse_lengths, kernels
+from orthodrome.heads.tiles import Ahead, Operands, Problem, inverse_lengths, kernels
 from orthodrome.losses.angular import plain
 from orthodrome.losses.links import SOFTMAX
 from orthodrome.types import InputError, LossSpec, Values
@@ -36,26 +36,29 @@ HELD_BYTES = 92 * 2**20
 class Found:
     """What the way there leaves for the way back: N, and what spares work.
 
-    ``held``: products of the first tiles. ``chosen``: the only classes with a gradient worth computing, None for all.
+    ``held``: of the first tiles, see :meth:`Tile.ahead`. ``chosen``: the only classes with a gradient worth computing, None for all.
     ``gradients``: those computed on the way there, under the ``expected`` gradient of N.
     """
 
     n: Tensor
-    held: tuple[Tensor, ...] = ()
+    held: tuple[Tensor | Ahead, ...] = ()
     chosen: Tensor | None = None
     expected: Tensor | None = None
     gradients: Operands | None = None
 
 
 def holding(problem: Problem, budget: int) -> Found:
-    """N, with products held as long as they stay below ``budget`` bytes together."""
+    """N, with what tiles know ahead, held as long as it stays below ``budget`` bytes together."""
     partials, held = [], []
     for tile in problem.tiles():
         raw = tile.products()
-        partials.append(tile.partial(raw))
         budget -= raw.nbytes
         if budget >= 0:
-            held.append(raw)
+            partial, known = tile.ahead(raw)
+            held.append(known)
+        else:
+            partial = tile.partial(raw)
+        partials.append(partial)
     return Found(reduce(problem.spec.link.merge, partials), tuple(held))
 
 
@@ -83,21 +86,30 @@ def gradients_of(problem: Problem, found: Found, upstream: Tensor) -> Operands:
     tiles = problem.tiles() if found.chosen is None else problem.tiles_of(found.chosen)
     held, found.held = iter(found.held), ()  # used up: a second backward computes them anew
     for tile in tiles:
-        raw = next(held, None)
-        tile.add_gradients(tile.products() if raw is None else raw, found.n, upstream, gradients)
+        known = next(held, None)
+        tile.add_gradients(tile.products() if known is None else known, found.n, upstream, gradients)
     return gradients
 
 
-def common_factor(upstream: Tensor, expected: Tensor | None) -> Tensor | None:
-    """The number f with upstream = f·expected, to rounding; None where there is none."""
+def common_factor(upstream: Tensor, expected: Tensor | None) -> float | None:
+    """The number f with upstream = f·expected, to rounding, 1 where it is 1 to rounding; None where there is none."""
     if expected is None:
         return None
-    largest = expected.abs().argmax()
-    if not expected.flatten()[largest]:
+    known, rounding = expected.flatten(), 64 * torch.finfo(upstream.dtype).eps
+    largest = known.abs().argmax()
+    factor = upstream.flatten()[largest] / known[largest]
+    close = ((upstream - factor * expected).abs() <= rounding * (factor * expected).abs()).all()
+    if not close:  # or not finite
         return None
-    factor = upstream.flatten()[largest] / expected.flatten()[largest]
-    close = torch.allclose(upstream, factor * expected, rtol=64 * torch.finfo(upstream.dtype).eps, atol=0)
-    return factor if close else None
+    return 1.0 if abs(float(factor) - 1) <= rounding else float(factor)
+
+
+def scale_in_place(gradients: Operands, factor: float) -> None:
+    """Multiply by ``factor``, for nothing where it is 1."""
+    if factor != 1:
+        for value in gradients.all():
+            if value is not None:
+                value.mul_(factor)
 
 
 class Tiles(torch.autograd.Function):
@@ -135,14 +147,6 @@ class Tiles(torch.autograd.Function):
             scale_in_place(gradients, factor)
         problem.add_own(by_target, by_own, gradients)
         return (None, None, *gradients.all())
-
-
-def scale_in_place(gradients: Operands, factor: Tensor) -> None:
-    """Multiply by ``factor``, for nothing where it is 1."""
-    if factor != 1:
-        for value in gradients.all():
-            if value is not None:
-                value.mul_(factor.to(value.dtype))
 
 
 def chunked(

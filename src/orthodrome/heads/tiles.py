@@ -60,9 +60,9 @@ class Kernels:
 
     ``partial``: raw, leaves, context -> partial. ``peaks``: raw, leaves, context, p, partials so far or None -> merged partial and, for
     each class, the largest ``log_bound`` in the batch. ``gradient``: raw, leaves, context, N, its gradient -> gradients of leaves; writes
-    that of raw over it. ``at_once``: raw, leaves, context, p, number of classes -> partial, the gradient of N, ``log_bound`` of each class,
-    gradients of raw and of leaves, where these need no other tile; of additive links in one loop, for which torch's compiler needs another
-    array.
+    that of raw over it. ``ahead``, of links that split: raw, leaves, context -> partial, and level, gradients of raw and of leaves as in
+    `Ahead`. ``at_once``, where no other tile is needed: raw, leaves, context, p, number of classes -> partial, the gradient of N,
+    ``log_bound`` of each class, factor (B,), and gradients of raw and of leaves that lack it.
 
     ``own``: query, own proxies (B, K, D), their class bias (B, 1) or None -> similarity (B, 1). ``own_gradient``: the same and its
     gradient -> gradients of those there are.
@@ -80,7 +80,8 @@ class Kernels:
     partial: Callable[..., Tensor]
     peaks: Callable[..., tuple[Tensor, Tensor]]
     gradient: Callable[..., dict[str, Tensor]]
-    at_once: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]]
+    ahead: Callable[..., tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]]
+    at_once: Callable[..., tuple[Tensor, Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]]
     tangent: Callable[[Tensor, Tensor, Tensor], None]
 
 
@@ -116,38 +117,37 @@ def kernels(spec: LossSpec) -> Kernels:
             z_BM = tile_logits(inputs["raw"], {name: inputs[name] for name in leaves}, context)
         return z_BM, inputs
 
-    def pulled_back(z_BM: Tensor, inputs: dict[str, Tensor], leaves: Leaves, by_z_BM: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The gradients of raw and of the leaves."""
+    def pulled_back(z_BM: Tensor, inputs: dict[str, Tensor], by_z_BM: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The gradients of raw and of the leaves, those of numbers for each sample."""
         found = torch.autograd.grad(z_BM, list(inputs.values()), by_z_BM, materialize_grads=True)
-        by_input = dict(zip(inputs, found, strict=True))
-        by_raw = by_input.pop("raw")
-        return by_raw, {name: by_leaf.sum_to_size(leaves[name].shape) for name, by_leaf in by_input.items()}
+        by_leaf = dict(zip(inputs, found, strict=True))
+        return by_leaf.pop("raw"), by_leaf
 
     def gradient(raw: Tensor, leaves: Leaves, context: Mapping[str, Any], n: Tensor, upstream: Tensor) -> dict[str, Tensor]:
         z_BM, inputs = watched(raw, leaves, context)
-        by_raw, by_leaf = pulled_back(z_BM, inputs, leaves, link.pull(z_BM.detach(), n, upstream))
+        by_raw, by_leaf = pulled_back(z_BM, inputs, link.pull(z_BM.detach(), n, upstream))
         raw.copy_(by_raw)
-        return by_leaf
+        return {name: value.sum_to_size(leaves[name].shape) for name, value in by_leaf.items()}
+
+    def ahead(raw: Tensor, leaves: Leaves, context: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        assert link.split
+        z_BM, inputs = watched(raw, leaves, context)
+        n, level, slopes_BM = link.split.slopes(z_BM.detach())
+        by_raw, by_leaf = pulled_back(z_BM, inputs, slopes_BM)
+        return n, level, by_raw, by_leaf
 
     def at_once(
         raw: Tensor, leaves: Leaves, context: Mapping[str, Any], p: Tensor, num_classes: int
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:
-        watched_z_BM, inputs = watched(raw, leaves, context)
-        z_BM = watched_z_BM.detach()
-        if link.both:
-            upstream = slope(spec, p, torch.zeros_like(p), num_classes)  # the same at any N
-            n, by_z_BM = link.both(z_BM, upstream)
-        else:
-            n = link.partial(z_BM)
-            upstream = slope(spec, p, n, num_classes)
-            by_z_BM = link.pull(z_BM, n, upstream)
-        by_raw, by_leaf = pulled_back(watched_z_BM, inputs, leaves, by_z_BM)
-        if not link.both:
-            by_raw = raw.copy_(by_raw)  # sums and gradient take a loop each, so that one array serves both
-        return n, upstream, log_bound(z_BM, p, n), by_raw, by_leaf
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        assert link.split
+        z_BM, inputs = watched(raw, leaves, context)
+        n, level, slopes_BM = link.split.slopes(z_BM.detach())
+        upstream = slope(spec, p, n, num_classes)
+        by_raw, by_leaf = pulled_back(z_BM, inputs, slopes_BM)
+        return n, upstream, log_bound(z_BM.detach(), p, n), link.split.factor(level, n, upstream), by_raw, by_leaf
 
     own, by_own = fused(functools.partial(own_similarity, spec)), fused(functools.partial(own_gradient, spec))
-    return Kernels(own, by_own, fused(partial), fused(peaks), fused(gradient), fused(at_once), fused(tangent))
+    return Kernels(own, by_own, fused(partial), fused(peaks), fused(gradient), fused(ahead), fused(at_once), fused(tangent))
 
 
 def tangent(by_proxies: Tensor, proxies: Tensor, inverse: Tensor) -> None:
@@ -161,6 +161,17 @@ def own_gradient(spec: LossSpec, query: Tensor, own: Tensor, own_bias: Tensor | 
     with torch.enable_grad():
         similarity = own_similarity(spec, inputs[0], inputs[1], inputs[2] if own_bias is not None else None)
     return list(torch.autograd.grad(similarity, inputs, upstream))
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """The gradients of a tile before N is known: of raw products (B, M·K) and of leaves (B, 1), but for a factor of each sample, which the
+    link makes of ``level`` (B,).
+    """
+
+    level: Tensor
+    by_raw: Tensor
+    by_leaf: Leaves
 
 
 @dataclass(frozen=True)
@@ -192,10 +203,15 @@ class Problem:
         return len(self.operands.proxies) // self.spec.similarity.per_class
 
     @property
+    def splits(self) -> bool:
+        """Whether the gradient of a tile is known before N, but for a factor of each sample: that of class biases sums over samples."""
+        return self.spec.link.split is not None and self.operands.class_bias is None
+
+    @property
     def stand_alone(self) -> bool:
         """Whether the gradient of a tile needs no other tile, here or on another process, and the weights no other sample."""
         alone = self.chunk >= self.classes == self.num_classes
-        return self.spec.uniform and (self.spec.link.additive or alone)
+        return self.splits and self.spec.uniform and (self.spec.link.additive or alone)
 
     def tiles(self) -> Iterator[Tile]:
         """The classes, cut into tiles."""
@@ -281,38 +297,57 @@ class Tile:
         return merged, (log_bounds >= self.problem.floor).nonzero().squeeze(1)
 
     @torch.no_grad()
-    def add_gradients(self, raw: Tensor, n: Tensor, upstream: Tensor, gradients: Operands) -> None:
-        """Adds the gradients under ``upstream``, the gradient of N = ``n``, to ``gradients``; ``raw`` is used up."""
-        by_leaf = self.problem.kernels.gradient(raw, self.leaves(), self.context, n, upstream)
-        self._add(raw, by_leaf, gradients)
+    def ahead(self, raw: Tensor) -> tuple[Tensor, Tensor | Ahead]:
+        """The partial, and what spares the way back work: the gradients but for a factor where the link splits, else ``raw``."""
+        if not self.problem.splits:
+            return self.partial(raw), raw
+        partial, level, by_raw, by_leaf = self.problem.kernels.ahead(raw, self.leaves(), self.context)
+        return partial, Ahead(level, by_raw, by_leaf)
+
+    @torch.no_grad()
+    def add_gradients(self, known: Tensor | Ahead, n: Tensor, upstream: Tensor, gradients: Operands) -> None:
+        """Adds the gradients under ``upstream``, the gradient of N = ``n``, to ``gradients``. ``known``: raw products, which are used up,
+        or what was known ahead.
+        """
+        if isinstance(known, Ahead):
+            split = self.problem.spec.link.split
+            assert split
+            self._add(known.by_raw, known.by_leaf, split.factor(known.level, n, upstream), gradients)
+        else:
+            by_leaf = self.problem.kernels.gradient(known, self.leaves(), self.context, n, upstream)
+            self._add(known, by_leaf, None, gradients)
 
     @torch.no_grad()
     def at_once(self, raw: Tensor, gradients: Operands) -> tuple[Tensor, Tensor]:
         """The partial and the gradient of N, where tiles `Problem.stand_alone`; its gradients added to ``gradients``."""
         problem = self.problem
         passed = problem.kernels.at_once(raw, self.leaves(), self.context, problem.p, problem.num_classes)
-        partial, upstream, log_bounds, by_raw, by_leaf = passed
+        partial, upstream, log_bounds, factor, by_raw, by_leaf = passed
         if problem.floor == -torch.inf:
-            self._add(by_raw, by_leaf, gradients)
+            self._add(by_raw, by_leaf, factor, gradients)
         else:
             kept = (log_bounds >= problem.floor).nonzero().squeeze(1)
             few = len(kept) < problem.step
-            self._add_some(kept if few else filled(kept, len(log_bounds), problem.step), by_raw, by_leaf, gradients)
+            self._add_some(kept if few else filled(kept, len(log_bounds), problem.step), by_raw, by_leaf, factor, gradients)
         return partial, upstream
 
-    def _add(self, by_raw: Tensor, by_leaf: Leaves, gradients: Operands) -> None:
-        self._add_scalars(by_leaf, gradients)
-        self._add_products(by_raw, self.proxies, self.rows, self.inverse, gradients)
+    def _add(self, by_raw: Tensor, by_leaf: Leaves, factor: Tensor | None, gradients: Operands) -> None:
+        """Adds the gradients of a tile, times ``factor`` (B,) of each sample where there is one."""
+        self._add_scalars(by_leaf, factor, gradients)
+        self._add_products(by_raw, factor, self.proxies, self.rows, self.inverse, gradients)
 
-    def _add_some(self, kept: Tensor, by_raw: Tensor, by_leaf: Leaves, gradients: Operands) -> None:
+    def _add_some(self, kept: Tensor, by_raw: Tensor, by_leaf: Leaves, factor: Tensor, gradients: Operands) -> None:
         """As :meth:`_add`, but only the ``kept`` columns of the tile enter the products."""
-        self._add_scalars(by_leaf, gradients)
+        self._add_scalars(by_leaf, factor, gradients)
         columns = rows_of(kept, self.problem.spec.similarity.per_class)
         rows = torch.arange(len(self.problem.operands.proxies), device=kept.device)[self.rows][columns]
         inverse = None if self.inverse is None else self.inverse[:, columns]
-        self._add_products(by_raw[:, columns], self.proxies[columns], rows, inverse, gradients)
+        self._add_products(by_raw[:, columns], factor, self.proxies[columns], rows, inverse, gradients)
 
-    def _add_scalars(self, by_leaf: Leaves, gradients: Operands) -> None:
+    def _add_scalars(self, by_leaf: Leaves, factor: Tensor | None, gradients: Operands) -> None:
+        if factor is not None:
+            leaves = self.leaves()
+            by_leaf = {name: (factor.unsqueeze(1) * value).sum_to_size(leaves[name].shape) for name, value in by_leaf.items()}
         if "scale" in by_leaf:
             gradients.scale.add_(by_leaf["scale"])
         if gradients.bias is not None:
@@ -321,18 +356,31 @@ class Tile:
             gradients.class_bias[self.classes] = by_leaf["class_bias"]
 
     def _add_products(
-        self, by_raw: Tensor, proxies: Tensor, rows: slice | Tensor, inverse: Tensor | None, gradients: Operands
+        self,
+        by_raw: Tensor,
+        factor: Tensor | None,
+        proxies: Tensor,
+        rows: slice | Tensor,
+        inverse: Tensor | None,
+        gradients: Operands,
     ) -> None:
-        """∂/∂q += G·W, and ∂/∂W in its rows, written where it belongs: passes over W are what a tile costs."""
-        rounded = self.problem.rounded
-        factor = rounded(by_raw)
-        add_product(gradients.query, factor, rounded(proxies))
+        """∂/∂q += G·W, and ∂/∂W in its rows, written where it belongs: passes over W are what a tile costs. What ``factor`` each row of G
+        lacks is given to the smaller side of the products.
+        """
+        problem, query = self.problem, self.query
+        rounded = problem.rounded
+        by_raw = rounded(by_raw)
+        if factor is None:
+            add_product(gradients.query, by_raw, rounded(proxies))
+        else:
+            gradients.query.addcmul_(factor.unsqueeze(1), by_raw @ rounded(proxies))
+            query = rounded(problem.operands.query.detach() * factor.unsqueeze(1))
         in_place = isinstance(rows, slice) and gradients.proxies.dtype == proxies.dtype
         by_proxies = gradients.proxies[rows] if in_place else torch.empty_like(proxies)
-        write_product(by_proxies, factor.T, self.query)
+        write_product(by_proxies, by_raw.T, query)
         if inverse is not None:
-            few = len(proxies) < self.problem.step  # of any number, none of which is worth compiling for
-            (tangent if few else self.problem.kernels.tangent)(by_proxies, proxies, inverse.T)
+            few = len(proxies) < problem.step  # of any number, none of which is worth compiling for
+            (tangent if few else problem.kernels.tangent)(by_proxies, proxies, inverse.T)
         if not in_place:
             gradients.proxies[rows] = by_proxies.to(gradients.proxies.dtype)
 

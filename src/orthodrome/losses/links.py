@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from orthodrome import sphere
-from orthodrome.types import InputError, Link, Values
+from orthodrome.types import InputError, Link, Split, Values
 
 
 def softplus(z: Tensor) -> Tensor:
@@ -37,11 +37,34 @@ def _shares(logits: Tensor, n: Tensor, upstream: Tensor) -> Tensor:
     return upstream.unsqueeze(1) * torch.exp(logits - n.masked_fill(n == -torch.inf, 0).unsqueeze(1))
 
 
+def _shares_of_tile(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """logsumexp, the largest logit m, and e^(z − m): of one exponential."""
+    level = logits.amax(dim=1)
+    finite = level.masked_fill(level.isinf(), 0)
+    slopes = torch.exp(logits - finite.unsqueeze(1))
+    return finite + torch.log(slopes.sum(dim=1)), level, slopes
+
+
+def _share_of_level(level: Tensor, n: Tensor, upstream: Tensor) -> Tensor:
+    """upstream · e^(m − N); 0 for a tile in which nothing is counted (m = −inf)."""
+    return upstream * torch.exp(level - n.masked_fill(n == -torch.inf, 0))
+
+
+_SHARES = Split(_shares_of_tile, _share_of_level)
+
+
 def _log_probability(logits: Tensor, p: Tensor, n: Tensor) -> Tensor:
     return logits - torch.logaddexp(p, n).unsqueeze(1)
 
 
-SOFTMAX = Link(_logsumexp, _logaddexp, _cross_entropy, pull=_shares, log_bound=_log_probability)
+SOFTMAX = Link(
+    _logsumexp,
+    _logaddexp,
+    _cross_entropy,
+    pull=_shares,
+    log_bound=_log_probability,
+    split=_SHARES,
+)
 """⊕ = logsumexp, Φ = ζ(N − p): the cross-entropy."""
 
 SOFT_HINGE = Link(
@@ -50,6 +73,7 @@ SOFT_HINGE = Link(
     lambda p, n, num_classes: torch.relu(n - p),
     pull=_shares,
     log_bound=lambda logits, p, n: logits - n.unsqueeze(1),
+    split=_SHARES,
 )
 """⊕ = logsumexp, Φ = relu(N − p): the soft maximum of the violations (lifted structure)."""
 
@@ -85,8 +109,15 @@ def hardest(margin: float) -> Link:
     """The max link: ⊕ = max, Φ = relu(N − p + margin). Among equal largest logits of a tile the gradient is shared."""
 
     def pull(logits: Tensor, n: Tensor, upstream: Tensor) -> Tensor:
-        largest = logits == n.unsqueeze(1)
-        return upstream.unsqueeze(1) * largest / largest.sum(dim=1, keepdim=True).clamp_min(1)
+        return upstream.unsqueeze(1) * shares(logits, n)
+
+    def shares(logits: Tensor, largest: Tensor) -> Tensor:
+        here = logits == largest.unsqueeze(1)
+        return here / here.sum(dim=1, keepdim=True).clamp_min(1)
+
+    def slopes(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        largest = logits.amax(dim=1)
+        return largest, largest, shares(logits, largest)
 
     return Link(
         lambda logits: logits.amax(dim=1),
@@ -94,6 +125,7 @@ def hardest(margin: float) -> Link:
         lambda p, n, num_classes: torch.relu(n - p + margin),
         pull,
         log_bound=lambda logits, p, n: torch.where(logits >= n.unsqueeze(1), 0.0, -torch.inf),
+        split=Split(slopes, factor=lambda level, n, upstream: upstream * (level == n)),
     )
 
 
@@ -127,19 +159,21 @@ def binary(hyper: Values) -> Link:
         positive, negative = class_weights(lam, num_classes)
         return positive * softplus(-clamped(p)) + negative * n
 
-    def both(logits: Tensor, upstream: Tensor) -> tuple[Tensor, Tensor]:
+    def slopes(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         z = clamped(logits)
         small = torch.exp(-z.abs())  # the one exponential of value, z⁺ + log(1 + e^−|z|), and slope
         values = z.clamp_min(0) + sphere.log_of_one_and(small)
-        slopes = torch.where(z >= 0, torch.ones_like(z), small) / (1 + small)
+        sigmoid = torch.where(z >= 0, torch.ones_like(z), small) / (1 + small)
         if bound is not None:
-            slopes = slopes * ((logits >= -bound) & (logits <= bound))
-        return values.sum(dim=1), upstream.unsqueeze(1) * slopes
+            sigmoid = sigmoid * ((logits >= -bound) & (logits <= bound))
+        total = values.sum(dim=1)
+        return total, torch.zeros_like(total), sigmoid
 
     def pull(logits: Tensor, n: Tensor, upstream: Tensor) -> Tensor:
-        return both(logits, upstream)[1]
+        return upstream.unsqueeze(1) * slopes(logits)[2]
 
     def log_bound(logits: Tensor, p: Tensor, n: Tensor) -> Tensor:
         return logits.clamp_max(0)  # at most log 2 above log σ, for the price of nothing
 
-    return Link(partial, torch.add, join, pull, log_bound, both)
+    split = Split(slopes, factor=lambda level, n, upstream: upstream)
+    return Link(partial, torch.add, join, pull, log_bound, split, additive=True)
