@@ -15,6 +15,7 @@ from orthodrome.evaluation.intervals import of_mean
 from orthodrome.evaluation.listed import find_images, match_rows
 from orthodrome.evaluation.outcome import Outcome, Result
 from orthodrome.evaluation.protocols.ijb_lists import Faces, Identification, Verification
+from orthodrome.evaluation.protocols.verification import with_repeated
 from orthodrome.evaluation.resolution import possible_rates, unresolved
 from orthodrome.evaluation.roc import roc_summary
 from orthodrome.evaluation.scored import ScoredPairs
@@ -56,7 +57,7 @@ def verify_templates(embeddings: EmbeddingSet, lists: Verification, *, protocol:
         "Intervals: Wilson's, which takes comparisons as independent: the list does not name the people.",
         *([f"{left_out}."] if left_out else []),
     )
-    return Outcome(Report(protocol, title, metrics, found.series(), notes))
+    return Outcome(with_repeated(Report(protocol, title, metrics, found.series(), notes), lists))
 
 
 def identify_templates(embeddings: EmbeddingSet, lists: Identification, *, protocol: str, weighting: str = "equal") -> Result:

@@ -38,6 +38,15 @@ class Verification:
     same: np.ndarray
     source: str
 
+    def repeated(self) -> tuple[tuple[int, int], ...]:
+        """Line numbers (first, again) of the pairs that are listed more than once, whichever template stands first."""
+        pairs = np.stack([np.minimum(self.first, self.second), np.maximum(self.first, self.second)], axis=1)
+        order = np.lexsort((pairs[:, 1], pairs[:, 0]))  # stable: within a pair in the order of the list
+        again = np.r_[False, (pairs[order[1:]] == pairs[order[:-1]]).all(axis=1)]
+        heads = order[np.maximum.accumulate(np.where(again, 0, np.arange(len(order))))]
+        found = sorted(zip((order[again] + 1).tolist(), (heads[again] + 1).tolist(), strict=True))
+        return tuple((head, line) for line, head in found)
+
 
 @dataclass(frozen=True, eq=False)
 class Identification:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -70,7 +70,18 @@ def _with_convention(report: Report, scores: np.ndarray, same: np.ndarray, conve
     return replace(report, metrics={**report.metrics, "compatibility": found}, notes=(*report.notes, found["text"]))
 
 
-def with_repeated(report: Report, pairs: Pairs) -> Report:
+class ListedPairs(Protocol):
+    """A list of pairs that knows which of its lines name the same pair."""
+
+    @property
+    def source(self) -> str:
+        """The file."""
+
+    def repeated(self) -> tuple[tuple[int, int], ...]:
+        """Line numbers (first, again)."""
+
+
+def with_repeated(report: Report, pairs: ListedPairs) -> Report:
     """The report as it is, or with ``metrics["repeated_pairs"]``, a note too: that some are listed more than once, and count as often."""
     repeated = pairs.repeated()
     if not repeated:
