@@ -2,7 +2,8 @@
 
 A tile of M classes costs its (B, M) products and yields a partial (B,). Its gradient needs the merged partial N of all tiles, but for
 an additive link, and where one tile is all there is: there gradients are computed on the way there, in three matrix products. Else
-products are held up to :data:`HELD_BYTES` and computed once more beyond: three to four products.
+the gradients of products, which most links know but for a factor of each sample, are held up to :data:`HELD_BYTES`, and products are
+computed once more beyond: three to four products.
 
 Shapes: B batch, C classes, M classes of a tile, D embedding dimension, K proxies of one class.
 """
@@ -29,7 +30,7 @@ TILE_ELEMENTS = 2**21
 """Products of a tile where no ``chunk_size`` is given: 8 MB of float32."""
 
 HELD_BYTES = 92 * 2**20
-"""Products held from the way there to the way back, so that they need not be computed again."""
+"""Held of all tiles together from the way there to the way back, so that products need not be computed again."""
 
 
 @dataclass
