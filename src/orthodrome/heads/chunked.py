@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from orthodrome.heads.engine import Classes, Compare, Known, Terms, own_proxies
-from orthodrome.heads.tiles import Ahead, Operands, Problem, inverse_lengths, kernels
+from orthodrome.heads.kernels import kernels
+from orthodrome.heads.tiles import Ahead, Operands, Problem, inverse_lengths
 from orthodrome.losses.angular import plain
 from orthodrome.losses.links import SOFTMAX
 from orthodrome.types import InputError, LossSpec, Values
