@@ -47,6 +47,16 @@ def test_a_block_equals_its_pairs_bit_for_bit(dimension: int) -> None:
     np.testing.assert_array_equal(block, np.stack(pairs, axis=1))
 
 
+@pytest.mark.parametrize("dimension", [1, 2, 31, 512, 4096])
+def test_unit_vectors_are_those_of_the_ordered_sum_bit_for_bit(dimension: int) -> None:
+    """Also where the fast sum could round another way: of 4,096 dimensions some row in twenty-five."""
+    generator = np.random.default_rng(dimension)
+    given = (embeddings(600, dimension, dimension) * np.exp(generator.normal(0, 20, (600, 1)))).astype(np.float32)
+    exact = given.astype(np.float64)
+    lengths = np.sqrt(np.add.accumulate(exact * exact, axis=1)[:, -1:])
+    np.testing.assert_array_equal(unit_vectors(given).view(np.int32), (exact / lengths).astype(np.float32).view(np.int32))
+
+
 def canonical_scores_of_units(units_a: np.ndarray, units_b: np.ndarray) -> np.ndarray:
     total = np.zeros(len(units_a))
     for d in range(units_a.shape[1]):

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from orthodrome.evaluation.scores import rounded_at, rounded_once, scores_of_rows
-from orthodrome.evaluation.streaming.screens import FLOAT32, Rounding, Screen, float32_rounding, products_at
+from orthodrome.evaluation.scores import rounded_at, scores_of_rows
+from orthodrome.evaluation.streaming.screens import FLOAT32, Rounding, Screen, all_canonical, float32_rounding, products_at
 from orthodrome.evaluation.streaming.sides import Comparison, Positions
 from orthodrome.evaluation.streaming.tallies import Band, Tally
 from orthodrome.evaluation.streaming.tiles import Tile
@@ -88,7 +88,7 @@ def _from_blocks(tile: Tile, positions: Positions) -> np.ndarray:
     for start in range(0, len(tile.probes), BLOCK_ROWS):
         here = (rows >= start) & (rows < start + BLOCK_ROWS)
         block = tile.probes.part(slice(start, start + BLOCK_ROWS))
-        scores = rounded_once(block.doubles @ tile.gallery.doubles.T, block.units, tile.gallery.units)
+        scores = all_canonical(block, tile.gallery)
         found[here] = scores[rows[here] - start, columns[here]]
     return found
 

@@ -105,7 +105,7 @@ def pilot(problem: Comparison, comparisons: int) -> Pilot:
     columns = _drawn(generator, len(problem.gallery), max(1, wanted // len(rows)))
     probes, gallery = problem.probes, problem.gallery
     panels = [FLOAT32.panel(unit_vectors(part.vectors[chosen])) for part, chosen in ((probes, rows), (gallery, columns))]
-    scores = panels[0].units @ panels[1].units.T
+    scores = (panels[0].factors @ panels[1].factors.T).numpy()
     others = [
         Lookup(theirs[columns]).matches(ours[rows])
         for ours, theirs in ((probes.labels, gallery.labels), (probes.groups, gallery.groups))

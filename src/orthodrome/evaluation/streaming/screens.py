@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from orthodrome.evaluation.scores import score_block
+from orthodrome.evaluation.scores import rounded_once
 
 _SAFETY = 1.001
 """Covers that norms of unit vectors, and the bound itself, are known to a few digits only."""
@@ -216,13 +216,19 @@ with warnings.catch_warnings():  # that such tensors are new to torch is said on
     products_at(np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32), (np.zeros(1, np.int64), np.zeros(1, np.int64)))
 
 
+def all_canonical(rows: Panel, columns: Panel) -> np.ndarray:
+    """Canonical scores float32 (A, B) of two panels, by torch's product: the threads of numpy's would stand in the way of its own."""
+    product = torch.from_numpy(rows.doubles) @ torch.from_numpy(columns.doubles).T
+    return rounded_once(product.numpy(), rows.units, columns.units)
+
+
 def holds(screen: Screen, rows: np.ndarray, columns: np.ndarray) -> bool:
     """Whether this machine's products keep the bound, on all unit vectors ``rows`` with all ``columns``.
 
     They do not where its float32 products are rounded to less than float32 on the way.
     """
     panels = screen.panel(rows), screen.panel(columns)
-    exact = torch.from_numpy(score_block(rows, columns)).double()
+    exact = torch.from_numpy(all_canonical(*panels)).double()
     screened = screen.products(*panels, slice(0, len(rows)), torch.empty(exact.numel(), dtype=screen.dtype))
     at = np.divmod(np.arange(exact.numel()), len(columns))
     return _within(screened, exact, rounding(screen, *panels)) and (

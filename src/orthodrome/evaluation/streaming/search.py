@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from orthodrome.evaluation.scores import unit_vectors
 from orthodrome.evaluation.streaming.choice import choose_screen
 from orthodrome.evaluation.streaming.counting import canonical, narrowed
-from orthodrome.evaluation.streaming.screens import Screen
+from orthodrome.evaluation.streaming.screens import FLOAT32, Screen
 from orthodrome.evaluation.streaming.sides import Comparison, Side, side
 from orthodrome.evaluation.streaming.tiles import Tile, check_vectors, plan, tiles_of
 from orthodrome.types import InputError, Progress
@@ -126,7 +126,10 @@ def _nobody(vectors: ArrayLike, name: str) -> Side:
 def _sample(problem: Comparison) -> tuple[np.ndarray, np.ndarray]:
     """Rows of some probes (R,), and their scores with some of the gallery (R, C)."""
     rows, columns = (np.arange(0, len(part), -(-len(part) // SAMPLE)) for part in (problem.probes, problem.gallery))
-    return rows, unit_vectors(problem.probes.vectors[rows]) @ unit_vectors(problem.gallery.vectors[columns]).T
+    probes, gallery = (
+        FLOAT32.panel(unit_vectors(part)) for part in (problem.probes.vectors[rows], problem.gallery.vectors[columns])
+    )
+    return rows, (probes.factors @ gallery.factors.T).numpy()
 
 
 def _tiles(problem: Comparison, screen: Screen, progress: Progress | None) -> Iterator[Tile]:
