@@ -237,6 +237,12 @@ def test_tinyface_from_its_own_files_and_folders(tmp_path: Path) -> None:
         (5, 2),
     ]  # p2: the distractor at 80° is nearer than 60°
     assert metrics["variants"]["without distractors"]["cmc"][0]["hits"] == 2
+    assert "repeated_images" not in metrics
+    twice = np.concatenate([as_cells["probe"], as_cells["probe"][1:]])
+    savemat(root / "probe_img_ID_pairs.mat", {"probe_set": twice, "probe_ids": np.array([[5], [6], [6]])})
+    result = run("tinyface", tmp_path, embedded(angles))
+    assert result.to_report().metrics["cmc"][0]["searches"] == 3
+    assert "Images that are listed more than once count as often: 1 such, the first 'Probe/p2'." in result.summary()
     protocol = PROTOCOLS.get("tinyface")
     (root / "probe_img_ID_pairs.mat").write_bytes(b"not a mat file")
     with pytest.raises(InputError, match="cannot be read as a MATLAB file"):

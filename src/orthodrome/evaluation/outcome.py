@@ -159,6 +159,7 @@ LINES: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "counts": _comparisons,
     "unresolved": _sentence,
     "repeated_pairs": _sentence,
+    "repeated_images": _sentence,
     "failures_to_enrol": _failures,
     "failed_images": _failed_images,
     "overlap": _overlap,

@@ -21,6 +21,7 @@ from orthodrome.evaluation.protocols.search_lists import (
     failed_images,
     genuine_listed,
     read_search_lists,
+    repeated_images,
     search_sides,
 )
 from orthodrome.evaluation.resolution import far_or_lowest, small_counts_warning, unresolved
@@ -43,7 +44,7 @@ def identify(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
 def identify_tinyface(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     """TinyFace: ranks 1, 5 and 20 among the gallery and all distractors, and without them as a variant."""
     sides = search_sides(embeddings, lists)
-    metrics = {**_search(sides, TINYFACE_RANKS, ()), "failed_images": failed_images(lists)}
+    metrics = {**_search(sides, TINYFACE_RANKS, ()), "failed_images": failed_images(lists), **repeated_images(lists)}
     alone = _search(replace(sides, distractors=sides.distractors[:0]), TINYFACE_RANKS, ())
     title = f"TinyFace identification, {len(lists.distractors):,} distractors"
     return Outcome(Report("tinyface", title, {**metrics, "variants": {"without distractors": alone}}, {}, _notes(metrics)))
@@ -119,8 +120,9 @@ def _search(sides: SearchSides, ranks: Sequence[int], fpirs: Sequence[float], pr
 
 
 def _notes(metrics: Mapping[str, Any]) -> tuple[str, ...]:
-    """The conventions, and what could not be resolved."""
-    return (*CONVENTIONS, *((f"{metrics['unresolved']}.",) if metrics["unresolved"] else ()))
+    """The conventions, what could not be resolved, and what is listed twice."""
+    told = (f"{metrics['unresolved']}." if metrics["unresolved"] else "", metrics.get("repeated_images", ""))
+    return (*CONVENTIONS, *filter(None, told))
 
 
 def _by_distractors(sides: SearchSides, searches: Searches, progress: Progress | None) -> list[dict[str, Any]]:

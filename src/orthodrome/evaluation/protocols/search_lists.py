@@ -130,6 +130,17 @@ def genuine_listed(lists: SearchLists) -> int:
     return sum(count * gallery[person] for person, count in probes.items())
 
 
+def repeated_images(lists: SearchLists) -> dict[str, str]:
+    """``repeated_images``, that some images are listed more than once and count as often; empty where none is."""
+    listed = Counter((*lists.probes.ids, *lists.gallery.ids, *lists.distractors.ids))
+    again = [identifier for identifier, count in listed.items() if count > 1]
+    if not again:
+        return {}
+    return {
+        "repeated_images": f"Images that are listed more than once count as often: {len(again)} such, the first {again[0]!r}."
+    }
+
+
 def failed_images(lists: SearchLists) -> dict[str, dict[str, int]]:
     """How many images of each list ``failed`` of those ``listed``; empty where none did."""
     parts = {"probes": lists.probes, "gallery": lists.gallery, "distractors": lists.distractors}
