@@ -53,9 +53,9 @@ def count_tile(work: Work, tile: Tile, genuine: Tally, impostor: Tally) -> None:
 
 
 def pass_over(scores: Tensor, lowest: Tensor, certain: Tensor) -> tuple[Tensor, Tensor]:
-    """How many scores lie above each of ``certain`` (K,): (K, r). Segments with one in some [lowest, certain]: 1 there, else 0."""
+    """How many scores lie above each of ``certain`` (K,): (K, r). `segments` with one in some [lowest, certain]: 1 there, else 0."""
     above = torch.stack([(scores > certain[k]).float().sum(dim=1) for k in range(len(certain))])
-    return above, segments(near(scores, lowest, certain).float()).amax(dim=1)
+    return above, segments(near(scores, lowest, certain).float()).amax(dim=2)
 
 
 def near(scores: Numbers, lowest: Numbers, certain: Numbers) -> Numbers:
@@ -135,7 +135,7 @@ def _count_dense(work: Work, tile: Tile, impostor: Tally) -> None:
     for number, certain in enumerate(ends[1]):
         impostor.add_above(number, int(above[number].to(torch.int64).sum()) - int((not_impostors > certain).sum()))
     lowest, highest = map(_plain, ends)
-    places = _places(tile.scores, chosen > 0, lambda scores: near(scores, lowest, highest))
+    places = _places(tile.scores, chosen > 0, lambda scores, rows: near(scores, lowest, highest))
     found = impostors_at(work.problem, tile, places)
     _count_unsure(work, tile, impostor, found)
 
@@ -195,22 +195,32 @@ def _unsure(positions: Positions, bands: Tensor) -> tuple[Positions, Tensor]:
     return (rows, columns), bands[:, any_band]
 
 
-def peaks(scores: Tensor, low: Tensor) -> np.ndarray:
-    """Where, in the flat tile, scores are at or above ``low``: a fast pass over segments, then a look at those that reach it."""
-    return _places(scores, segments(scores).amax(dim=1) >= low, lambda found: found >= _plain(low))
+def peaks(scores: Tensor, lowest: Tensor) -> np.ndarray:
+    """Where, in the flat tile, scores (r, c) are at or above ``lowest``, one or (r, 1): a fast pass over segments, then a look at those
+    that reach it. Ascending.
+    """
+    lowest = lowest.expand(len(scores), 1)
+    levels = _plain(lowest)
+    return _places(scores, segments(scores).amax(dim=2) >= lowest, lambda found, rows: found >= levels[rows])
 
 
 def segments(scores: Tensor) -> Tensor:
-    """(n, SEGMENT): neighbours in the flat tile, without the last few that fill no segment."""
-    return scores.view(-1)[: scores.numel() // SEGMENT * SEGMENT].view(-1, SEGMENT)
+    """(r, n, SEGMENT): neighbours in a row, without the last few that fill no segment."""
+    return scores[:, : scores.shape[1] // SEGMENT * SEGMENT].unflatten(1, (-1, SEGMENT))
 
 
-def _places(scores: Tensor, chosen: Tensor, wanted: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Where, in the flat tile, scores are ``wanted``: among the ``chosen`` segments, and in what fills none."""
-    whole, numbers = segments(scores), chosen.nonzero().squeeze(1)
-    inside, column = np.divmod(np.flatnonzero(wanted(_plain(whole[numbers]))), SEGMENT)
-    rest = np.flatnonzero(wanted(_plain(scores.view(-1)[whole.numel() :]))) + whole.numel()
-    return np.concatenate([numbers.numpy()[inside] * SEGMENT + column, rest])
+def _places(scores: Tensor, chosen: Tensor, wanted: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+    """Where, in the flat tile, scores are ``wanted``, which is asked with their rows: in ``chosen`` segments (r, n), and in what fills
+    none.
+    """
+    (rows, numbers), columns = np.divmod(np.flatnonzero(chosen.numpy()), max(1, chosen.shape[1])), scores.shape[1]
+    inside, column = np.divmod(np.flatnonzero(wanted(_plain(segments(scores)[rows, numbers]), rows)), SEGMENT)
+    places = rows[inside] * columns + numbers[inside] * SEGMENT + column
+    left = _plain(scores[:, chosen.shape[1] * SEGMENT :])
+    if not left.size:
+        return places
+    row, column = np.nonzero(wanted(left, np.arange(len(left))))
+    return np.sort(np.concatenate([places, row * columns + chosen.shape[1] * SEGMENT + column]))
 
 
 def _plain(values: Tensor) -> np.ndarray:

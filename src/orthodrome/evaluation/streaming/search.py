@@ -6,9 +6,9 @@ may be memory-mapped and of any size.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -16,17 +16,18 @@ from numpy.typing import ArrayLike
 
 from orthodrome.evaluation.scores import unit_vectors
 from orthodrome.evaluation.streaming.choice import choose_screen
-from orthodrome.evaluation.streaming.counting import canonical, narrowed
+from orthodrome.evaluation.streaming.counting import canonical, narrowed, peaks
 from orthodrome.evaluation.streaming.screens import FLOAT32, Screen
-from orthodrome.evaluation.streaming.sides import Comparison, Side, side
-from orthodrome.evaluation.streaming.tiles import Tile, check_vectors, plan, tiles_of
+from orthodrome.evaluation.streaming.sharing import in_threads, tile_threads
+from orthodrome.evaluation.streaming.sides import Comparison, Positions, Side, side
+from orthodrome.evaluation.streaming.tiles import Cut, Tile, check_vectors, cuts_of, plan, room_for, told
 from orthodrome.types import InputError, Progress
 
 SAMPLE = 1024
 """Most rows of either side by which a screen is chosen."""
 
 Allowed = Callable[[slice, slice], np.ndarray]
-"""Rows of the probes, rows of the gallery -> bool (rows, rows): what may be compared."""
+"""Rows of the probes, rows of the gallery -> bool (rows, rows): what may be compared. Several threads ask."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +65,18 @@ def top_k(
         levels = np.quantile(found, 1 - k / len(problem.gallery), axis=1, keepdims=True)
         return float((found >= levels - 2 * error).mean())
 
-    for tile in _tiles(problem, choose_screen(screen, problem, near), progress):
+    lock = threading.Lock()
+
+    def look(tile: Tile) -> None:
         if allowed is not None:
             tile.forbid(~torch.from_numpy(allowed(tile.rows, tile.columns)))
-        scores[tile.rows], rows[tile.rows] = _merged(tile, k, scores[tile.rows], rows[tile.rows])
+        with lock:
+            levels = scores[tile.rows, -1].copy()
+        found = _likely(tile, k, levels)
+        with lock:
+            scores[tile.rows], rows[tile.rows] = _merged(found, scores[tile.rows], rows[tile.rows])
+
+    _look_at_tiles(problem, choose_screen(screen, problem, near), look, progress)
     return Neighbours(scores, rows)
 
 
@@ -91,18 +100,22 @@ def count_at_or_above(
         raise InputError(f"thresholds must have shape ({len(problem.probes)},), one per probe; got {levels.shape}")
     if not all(0 <= size <= len(problem.gallery) for size in sizes):
         raise InputError(f"sizes must lie in 0 … {len(problem.gallery)}, the size of the gallery; got {list(sizes)}")
-    ends = sorted({0, *sizes, len(problem.gallery)})
+    ends = np.array(sorted({0, *sizes, len(problem.gallery)}))
     between = np.zeros((len(problem.probes), len(ends) - 1), dtype=np.int64)
+    lock = threading.Lock()
 
     def near(error: float) -> float:
         rows, found = _sample(problem)
         return float((abs(found - levels[rows, None]) <= error).mean())
 
-    for tile in _tiles(problem, choose_screen(screen, problem, near), progress):
-        for number, (start, end) in enumerate(pairwise(ends)):
-            inside = slice(max(start - tile.columns.start, 0), min(end, tile.columns.stop) - tile.columns.start)
-            if inside.start < inside.stop:
-                between[tile.rows, number] += _reaching(tile, inside, levels[tile.rows])
+    def look(tile: Tile) -> None:
+        row, column = _reaching(tile, levels[tile.rows])
+        number = np.searchsorted(ends, column + tile.columns.start, side="right") - 1
+        counts = np.bincount(row * between.shape[1] + number, minlength=between[tile.rows].size)
+        with lock:
+            between[tile.rows] += counts.reshape(-1, between.shape[1])
+
+    _look_at_tiles(problem, choose_screen(screen, problem, near), look, progress)
     below = np.append(np.zeros((len(levels), 1), dtype=np.int64), np.cumsum(between, axis=1), axis=1)
     return below[:, np.searchsorted(ends, sizes)]
 
@@ -132,45 +145,60 @@ def _sample(problem: Comparison) -> tuple[np.ndarray, np.ndarray]:
     return rows, (probes.factors @ gallery.factors.T).numpy()
 
 
-def _tiles(problem: Comparison, screen: Screen, progress: Progress | None) -> Iterator[Tile]:
-    total, done = len(problem.probes) * len(problem.gallery), 0
-    for tile in tiles_of(problem, screen, plan(problem).units):
-        yield tile
-        done += tile.scores.numel()
-        if progress:
-            progress(done, total)
+def _look_at_tiles(problem: Comparison, screen: Screen, look: Callable[[Tile], None], progress: Progress | None) -> None:
+    """``look`` at every tile, from several threads."""
+
+    def look_at(cuts: Iterator[Cut]) -> None:
+        room = room_for(screen)
+        for cut in cuts:
+            look(cut.scored(room))
+
+    cuts, total = (
+        cuts_of(problem, screen, plan(problem).units, torch.get_num_threads()),
+        len(problem.probes) * len(problem.gallery),
+    )
+    in_threads(told(cuts, progress, 0, total) if progress else cuts, look_at, tile_threads(problem.dimension))
 
 
-def _merged(tile: Tile, k: int, scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ``k`` best of each probe so far (r, k) and of ``tile``.
+def _likely(tile: Tile, k: int, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Probe, row of the gallery and canonical score of what may be among the ``k`` best, at least ``levels`` float32 (r,).
 
     A probe's new k-th best score is at least what it was, and at least the tile's k-th highest screened score less its last rounding
     and the error.
     """
-    levels = torch.from_numpy(scores[:, -1].copy()).double()
-    if k <= tile.scores.shape[1] and bool((levels == -torch.inf).any()):
-        levels = torch.maximum(levels, tile.rounding.at_least(tile.scores.topk(k, dim=1).values[:, -1]))
-    lowest = tile.rounding.lowest(levels).unsqueeze(1)
-    found = np.flatnonzero(((tile.scores >= lowest) & tile.allowed(tile.scores)).numpy())
-    probe, column = np.divmod(found, tile.scores.shape[1])
-    likely = np.logical_or(*narrowed(tile, (probe, column), levels.numpy()[probe]))
+    lowest = torch.from_numpy(levels).double()
+    if k <= tile.scores.shape[1] and bool((lowest == -torch.inf).any()):
+        lowest = torch.maximum(lowest, tile.rounding.at_least(tile.scores.topk(k, dim=1).values[:, -1]))
+    probe, column = np.divmod(peaks(tile.scores, tile.rounding.lowest(lowest).unsqueeze(1)), tile.scores.shape[1])
+    kept = tile.allowed(tile.scores[probe, column]).numpy()
+    probe, column = probe[kept], column[kept]
+    likely = np.logical_or(*narrowed(tile, (probe, column), lowest.numpy()[probe]))
     probe, column = probe[likely], column[likely]
-    probe_of = np.concatenate([np.repeat(np.arange(len(scores)), k), probe])
-    all_scores = np.concatenate([scores.ravel(), canonical(tile, (probe, column))])
-    all_rows = np.concatenate([rows.ravel(), column + tile.columns.start])
-    order = np.lexsort((all_rows, -all_scores, probe_of))
-    first = np.searchsorted(probe_of[order], np.arange(len(scores)))
+    return probe, column + tile.columns.start, canonical(tile, (probe, column))
+
+
+def _merged(
+    found: tuple[np.ndarray, np.ndarray, np.ndarray], scores: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best of each probe (r, k): of what they were so far, and of what was ``found``."""
+    probe, k = np.repeat(np.arange(len(scores)), scores.shape[1]), scores.shape[1]
+    of_probe, all_rows, all_scores = (
+        np.concatenate(pair) for pair in zip((probe, rows.ravel(), scores.ravel()), found, strict=True)
+    )
+    order = np.lexsort((all_rows, -all_scores, of_probe))
+    first = np.searchsorted(of_probe[order], np.arange(len(scores)))
     best = order[first[:, None] + np.arange(k)]
     return all_scores[best], all_rows[best]
 
 
-def _reaching(tile: Tile, columns: slice, levels: np.ndarray) -> np.ndarray:
-    """How many of some ``columns`` of a tile score at or above the level of each row: (r,)."""
-    scores, exact = tile.scores[:, columns], torch.from_numpy(levels).double()
-    lowest, certain = tile.rounding.lowest(exact).unsqueeze(1), tile.rounding.certain(exact).unsqueeze(1)
-    counts = (scores > certain).float().sum(dim=1).long().numpy()
-    row, column = np.divmod(np.flatnonzero(((scores >= lowest) & (scores <= certain)).numpy()), scores.shape[1])
-    column += columns.start
-    reached, unsure = narrowed(tile, (row, column), levels[row])
-    reached[unsure] = canonical(tile, (row[unsure], column[unsure])) >= levels[row[unsure]]
-    return counts + np.bincount(row, weights=reached, minlength=len(counts)).astype(np.int64)
+def _reaching(tile: Tile, levels: np.ndarray) -> Positions:
+    """Where scores of a tile are at or above the level of each row, float32 (r,)."""
+    exact = torch.from_numpy(levels).double()
+    row, column = np.divmod(peaks(tile.scores, tile.rounding.lowest(exact).unsqueeze(1)), tile.scores.shape[1])
+    reached = (tile.scores[row, column] > tile.rounding.certain(exact)[row]).numpy()
+    open_ = np.flatnonzero(~reached)
+    certain, unsure = narrowed(tile, (row[open_], column[open_]), levels[row[open_]])
+    reached[open_] = certain
+    left = open_[unsure]
+    reached[left] = canonical(tile, (row[left], column[left])) >= levels[row[left]]
+    return row[reached], column[reached]

@@ -167,13 +167,6 @@ def room_for(screen: Screen) -> Tensor:
     return torch.empty(TILE_ROWS * TILE_COLUMNS, dtype=screen.dtype)
 
 
-def tiles_of(problem: Comparison, screen: Screen, units: Sequence[Unit]) -> Iterator[Tile]:
-    """All tiles of ``units``; their scores share one room, so use one before you ask for the next."""
-    room = room_for(screen)
-    for cut in cuts_of(problem, screen, units, torch.get_num_threads()):
-        yield cut.scored(room)
-
-
 def probe_panels(problem: Comparison, screen: Screen, threads: int) -> Callable[[slice], Panel]:
     """Loads a panel of the probes, by so many ``threads``. The last one is kept, since units that follow one another share it."""
 
