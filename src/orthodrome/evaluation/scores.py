@@ -40,7 +40,7 @@ class Comparisons:
 
 
 def usable(vectors: ArrayLike, ids: Sequence[str] | None = None, first: int = 0) -> np.ndarray:
-    """``vectors`` (N, D) as float32, if each has a direction.
+    """``vectors`` (N, D) as float32, themselves where they are, if each has a direction.
 
     Raises InputError naming the row, counted from ``first``, and its id, if ``ids`` are given, of an embedding that is zero, NaN or
     infinite.
@@ -201,7 +201,7 @@ def _float32(given: np.ndarray) -> np.ndarray:
     if given.dtype.kind not in "fiu":
         raise InputError(f"embeddings must be real numbers; got dtype {given.dtype}")
     with np.errstate(over="ignore"):  # what overflows becomes infinite and is refused by name
-        return given.astype(np.float32)
+        return given.astype(np.float32, copy=False)
 
 
 def _refuse(bad: np.ndarray, what: str, ids: Sequence[str] | None, first: int) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from orthodrome.evaluation.scores import scores_of_rows, unit_vectors
+from orthodrome.evaluation.scores import scores_of_rows, unit_vectors, usable
 from orthodrome.types import InputError, Progress
 
 NOT_ENROLLED = np.float32(-2.0)
@@ -65,7 +65,7 @@ def search_all(
     """
     from orthodrome.evaluation.streaming import count_at_or_above, top_k  # imports torch
 
-    probe_array, gallery_array = np.asarray(probes), np.asarray(gallery)
+    probe_array, gallery_array = usable(probes), usable(gallery)
     people, mates = _labels(probe_labels, len(probe_array), "probe"), _labels(gallery_labels, len(gallery_array), "gallery")
     if min(failures, stranger_failures) < 0:
         raise InputError(f"failures are numbers of searches, ≥ 0; got {failures} mated and {stranger_failures} non-mated")
@@ -93,7 +93,8 @@ def best_mates(probes: np.ndarray, people: np.ndarray, gallery: np.ndarray, mate
     if not len(probes):
         return np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
     rows, columns = matching_rows(people, mates)
-    scores = scores_of_rows(unit_vectors(probes), unit_vectors(gallery), rows, columns)
+    own, place = np.unique(columns, return_inverse=True)
+    scores = scores_of_rows(unit_vectors(probes), unit_vectors(gallery[own]), rows, place)
     best = np.full(len(probes), -np.inf, dtype=np.float32)
     np.maximum.at(best, rows, scores)
     return best, np.bincount(rows[scores == best[rows]], minlength=len(probes))

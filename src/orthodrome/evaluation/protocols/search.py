@@ -45,7 +45,7 @@ def identify_tinyface(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     """TinyFace: ranks 1, 5 and 20 among the gallery and all distractors, and without them as a variant."""
     sides = search_sides(embeddings, lists)
     metrics = {**_search(sides, TINYFACE_RANKS, ()), "failed_images": failed_images(lists), **repeated_images(lists)}
-    alone = _search(replace(sides, distractors=sides.distractors[:0]), TINYFACE_RANKS, ())
+    alone = _search(sides.without_distractors(), TINYFACE_RANKS, ())
     title = f"TinyFace identification, {len(lists.distractors):,} distractors"
     return Outcome(Report("tinyface", title, {**metrics, "variants": {"without distractors": alone}}, {}, _notes(metrics)))
 
@@ -56,11 +56,10 @@ def identify_at_scale(embeddings: EmbeddingSet, lists: SearchLists, progress: Pr
 
     sides = search_sides(embeddings, lists)
     metrics = {**_search(sides, (1,), (TRILLION_FPIR,), progress), "failed_images": failed_images(lists)}
-    gallery = np.concatenate([sides.gallery, sides.distractors])
-    labels = np.append(sides.gallery_labels, np.full(len(sides.distractors), -1))
+    labels = sides.gallery_labels
     impostors = len(labels) * len(sides.probes) - len(matching_rows(sides.probe_labels, labels)[0])
     fars = far_or_lowest(TRILLION_FAR, impostors)
-    rows = compare_all(sides.probes, sides.probe_labels, gallery, labels, fars, progress=progress).rows if fars else ()
+    rows = compare_all(sides.probes, sides.probe_labels, sides.gallery, labels, fars, progress=progress).rows if fars else ()
     made = len(labels) * len(sides.probes) - impostors
     lost = genuine_listed(lists) - made
     metrics["tar_at_far"] = [{**asdict(row), "achieved": row.achieved} for row in (_with_lost(row, lost) for row in rows)]
@@ -111,11 +110,9 @@ def growing_sizes(distractors: int) -> tuple[int, ...]:
 
 def _search(sides: SearchSides, ranks: Sequence[int], fpirs: Sequence[float], progress: Progress | None = None) -> dict[str, Any]:
     """Metrics of one search of all probes, those not ``lost``, in gallery and distractors."""
-    gallery = np.concatenate([sides.gallery, sides.distractors])
-    labels = np.append(sides.gallery_labels, np.full(len(sides.distractors), -1))
     searching = ~sides.lost
     probes = sides.probes[searching], sides.probe_labels[searching]
-    searches = search_all(*probes, gallery, labels, sides.failures, sides.stranger_failures, progress)
+    searches = search_all(*probes, sides.gallery, sides.gallery_labels, sides.failures, sides.stranger_failures, progress)
     return {**resolved_metrics(searches, ranks, fpirs), "rank_by_distractors": _by_distractors(sides, searches, progress)}
 
 
@@ -129,11 +126,11 @@ def _by_distractors(sides: SearchSides, searches: Searches, progress: Progress |
     """Rank 1 among the gallery and the first 10, 100, … distractors of their list, in one pass over them."""
     from orthodrome.evaluation.streaming import count_at_or_above  # imports torch
 
-    sizes = growing_sizes(len(sides.distractors))
+    sizes = growing_sizes(sides.distractors)
     if not sizes:
         return []
-    mated = np.isin(sides.probe_labels, sides.gallery_labels)
-    counts = count_at_or_above(sides.probes[mated], searches.mate_scores, sides.distractors, sizes, progress=progress)
+    mated, distractors = np.isin(sides.probe_labels, sides.gallery_labels), sides.gallery[sides.known :]
+    counts = count_at_or_above(sides.probes[mated], searches.mate_scores, distractors, sizes, progress=progress)
     ahead = searches.ahead[:, None] - counts[:, -1:] + counts
     hits = np.concatenate([ahead == 0, np.zeros((searches.failures, len(sizes)), dtype=bool)])
     return distractor_rows(sizes, hits, searches.people())

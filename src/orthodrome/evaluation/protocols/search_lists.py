@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +100,7 @@ def enrolled_ids(lists: SearchLists) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class SearchSides:
-    """Vectors and integer labels of the enrolled probes, gallery and distractors.
+    """Vectors and integer labels of the enrolled probes and gallery; its last rows are the ``distractors``, of label −1.
 
     ``lost`` bool (P,): probes whose person's gallery images all failed to enrol. They are compared with all others, but their search is
     among the ``failures``, the mated searches that could not be made. ``stranger_failures``: the non-mated ones.
@@ -111,9 +111,20 @@ class SearchSides:
     lost: np.ndarray
     gallery: np.ndarray
     gallery_labels: np.ndarray
-    distractors: np.ndarray
+    distractors: int
     failures: int
     stranger_failures: int
+
+    @property
+    def known(self) -> int:
+        """How many rows of the gallery have a person: those before the distractors."""
+        return len(self.gallery) - self.distractors
+
+    def without_distractors(self) -> SearchSides:
+        """The same with a smaller gallery; nothing is copied."""
+        return replace(
+            self, gallery=self.gallery[: self.known], gallery_labels=self.gallery_labels[: self.known], distractors=0
+        )
 
 
 def people_searched(lists: SearchLists, embeddings: EmbeddingSet) -> tuple[str, ...]:
@@ -165,13 +176,11 @@ def search_sides(embeddings: EmbeddingSet, lists: SearchLists) -> SearchSides:
     lost = np.array([person in listed and person not in enrolled for person in probes.people], dtype=bool)
     failed = [person in listed for i, person in zip(lists.probes.ids, lists.probes.people, strict=True) if i in lists.failed]
     failures, stranger_failures = int(lost.sum()) + sum(failed), len(failed) - sum(failed)
-    vectors = [_vectors(embeddings, part, lists) for part in (probes, gallery, distractors)]
+    rows = match_rows(embeddings, (*probes.ids, *gallery.ids, *distractors.ids), lists.where)
+    searching, enrolled_rows = (embeddings.vectors[part] for part in np.split(rows, [len(probes)]))
     labels = [np.array([code[person] for person in part.people], dtype=np.int64) for part in (probes, gallery)]
-    return SearchSides(vectors[0], labels[0], lost, vectors[1], labels[1], vectors[2], failures, stranger_failures)
-
-
-def _vectors(embeddings: EmbeddingSet, part: Listed, lists: SearchLists) -> np.ndarray:
-    return embeddings.vectors[match_rows(embeddings, part.ids, lists.where)]
+    gallery_labels = np.append(labels[1], np.full(len(distractors), -1))
+    return SearchSides(searching, labels[0], lost, enrolled_rows, gallery_labels, len(distractors), failures, stranger_failures)
 
 
 def _check_apart(*parts: Listed) -> None:

@@ -62,8 +62,7 @@ def top_k(
 
     def near(error: float) -> float:
         found = _sample(problem)[1]
-        levels = np.quantile(found, 1 - k / len(problem.gallery), axis=1, keepdims=True)
-        return float((found >= levels - 2 * error).mean())
+        return float((found >= np.quantile(found, 1 - k / len(problem.gallery)) - 2 * error).mean())
 
     lock = threading.Lock()
 
