@@ -1,4 +1,4 @@
-"""Writes the table of docs/all-comparisons.md from benchmarks/results/compare_all.csv: `python docs/render_all_comparisons.py`."""
+"""Writes the tables of docs/all-comparisons.md from benchmarks/results: `python docs/render_all_comparisons.py`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGE, RESULTS = ROOT / "docs" / "all-comparisons.md", ROOT / "benchmarks" / "results" / "compare_all.csv"
+PAGE, RESULTS = ROOT / "docs" / "all-comparisons.md", ROOT / "benchmarks" / "results"
+NOTES = {
+    "compare_all": "`python benchmarks/compare_all.py`: ways and product in turn, medians, 512 dimensions; memory beside the embeddings. ",
+    "search": "`python benchmarks/search.py`: ways and float32 product in turn, medians, 512-d; memory beside embeddings and index. ",
+}
+"""What stands under the table of each benchmark."""
 
 
-def table() -> str:
+def table(name: str) -> str:
     """The latest measurement of each way."""
-    with RESULTS.open(newline="") as file:
+    with (RESULTS / f"{name}.csv").open(newline="") as file:
         latest = {row["what"]: row for row in csv.DictReader(file)}
     lines = [
         "| way | comparisons | million a second | share of the bare product's speed | memory |",
@@ -26,15 +31,19 @@ def table() -> str:
         cells = (name, f"{int(row['comparisons']):,}", row["million_per_second"], share, memory)
         lines.append("| " + " | ".join(cells) + " |")
     sources = dict.fromkeys(f"{row['machine']}, commit {row['commit']}" for row in latest.values())
-    note = "`python benchmarks/compare_all.py`: ways and product in turn, medians, 512 dimensions; memory beside the embeddings. "
-    return "\n".join([*lines, "", note + "; ".join(sources) + "."])
+    return "\n".join([*lines, "", NOTES[name] + "; ".join(sources) + "."])
 
 
 def render(page: str) -> str:
-    """``page`` with what stands between the markers written anew."""
-    return re.sub(
-        r"(<!-- compare_all -->\n).*?(<!-- /compare_all -->)", lambda found: f"{found[1]}{table()}\n{found[2]}", page, flags=re.S
-    )
+    """``page`` with what stands between each pair of markers written anew."""
+    for name in NOTES:
+        page = re.sub(
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+            lambda found, name=name: f"{found[1]}{table(name)}\n{found[2]}",
+            page,
+            flags=re.S,
+        )
+    return page
 
 
 if __name__ == "__main__":

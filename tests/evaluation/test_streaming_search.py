@@ -76,8 +76,10 @@ def test_a_screen_is_chosen_by_what_it_leaves_open(monkeypatch: pytest.MonkeyPat
     np.testing.assert_allclose(shares, [(abs(scores) <= off).mean() for off in (1e-6, 0.05, 2.0)], atol=0.02)
 
 
+@pytest.mark.parametrize("share", [-1.0, 1.0], ids=["whole tiles", "peaks"])
 @pytest.mark.parametrize("screen", ["fp32", "bf16", "int8"])
-def test_counts_at_growing_sizes(screen: str, cut: None) -> None:
+def test_counts_at_growing_sizes(screen: str, share: float, cut: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "DENSE_SHARE", share)
     probes, gallery = grid(5, 50, 6), grid(6, 120, 6)
     scores = score_block(unit_vectors(probes), unit_vectors(gallery))
     thresholds = scores[np.arange(50), np.arange(50)]  # each is reached exactly, at least once
@@ -85,6 +87,20 @@ def test_counts_at_growing_sizes(screen: str, cut: None) -> None:
     found = count_at_or_above(probes, thresholds, gallery, sizes, screen=screen)
     reached = scores >= thresholds[:, None]
     np.testing.assert_array_equal(found, np.stack([reached[:, :size].sum(axis=1) for size in sizes], axis=1))
+
+
+def test_counts_are_binned_alike_by_peaks_and_on_whole_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gallery of 4,100: tiles of whole segments, and one of fewer columns than a segment has."""
+    probes, gallery = grid(9, 40, 6), grid(10, 4100, 6)
+    levels = score_block(unit_vectors(probes), unit_vectors(gallery[:40])).diagonal()
+    sizes = (10, 1000, 4096, 4099, 4100)
+    found = []
+    for share in (-1.0, 1.0):
+        monkeypatch.setattr(search, "DENSE_SHARE", share)
+        found.append(count_at_or_above(probes, levels, gallery, sizes, screen="int8"))
+    reached = score_block(unit_vectors(probes), unit_vectors(gallery)) >= levels[:, None]
+    np.testing.assert_array_equal(found[0], np.stack([reached[:, :size].sum(axis=1) for size in sizes], axis=1))
+    np.testing.assert_array_equal(found[1], found[0])
 
 
 @settings(max_examples=25, deadline=None)

@@ -122,9 +122,7 @@ class SearchSides:
 
     def without_distractors(self) -> SearchSides:
         """The same with a smaller gallery; nothing is copied."""
-        return replace(
-            self, gallery=self.gallery[: self.known], gallery_labels=self.gallery_labels[: self.known], distractors=0
-        )
+        return replace(self, gallery=self.gallery[: self.known], gallery_labels=self.gallery_labels[: self.known], distractors=0)
 
 
 def people_searched(lists: SearchLists, embeddings: EmbeddingSet) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ from orthodrome.types import InputError, Progress
 
 SAMPLE = 1024
 """Most rows of either side by which a screen is chosen."""
+
+DENSE_SHARE = 0.003
+"""Where this share of scores reaches its threshold, scores are counted on whole tiles."""
 
 Allowed = Callable[[slice, slice], np.ndarray]
 """Rows of the probes, rows of the gallery -> bool (rows, rows): what may be compared. Several threads ask."""
@@ -101,18 +105,18 @@ def count_at_or_above(
         raise InputError(f"sizes must lie in 0 … {len(problem.gallery)}, the size of the gallery; got {list(sizes)}")
     ends = np.array(sorted({0, *sizes, len(problem.gallery)}))
     between = np.zeros((len(problem.probes), len(ends) - 1), dtype=np.int64)
+    sampled_rows, sampled = _sample(problem)
+    off = sampled - levels[sampled_rows, None]
+    reaching = _reaching_whole if (off >= 0).mean() > DENSE_SHARE else _reaching_peaks
     lock = threading.Lock()
 
     def near(error: float) -> float:
-        rows, found = _sample(problem)
-        return float((abs(found - levels[rows, None]) <= error).mean())
+        return float((abs(off) <= error).mean())
 
     def look(tile: Tile) -> None:
-        row, column = _reaching(tile, levels[tile.rows])
-        number = np.searchsorted(ends, column + tile.columns.start, side="right") - 1
-        counts = np.bincount(row * between.shape[1] + number, minlength=between[tile.rows].size)
+        counts = reaching(tile, levels[tile.rows], ends)
         with lock:
-            between[tile.rows] += counts.reshape(-1, between.shape[1])
+            between[tile.rows] += counts
 
     _look_at_tiles(problem, choose_screen(screen, problem, near), look, progress)
     below = np.append(np.zeros((len(levels), 1), dtype=np.int64), np.cumsum(between, axis=1), axis=1)
@@ -190,14 +194,42 @@ def _merged(
     return all_scores[best], all_rows[best]
 
 
-def _reaching(tile: Tile, levels: np.ndarray) -> Positions:
-    """Where scores of a tile are at or above the level of each row, float32 (r,)."""
-    exact = torch.from_numpy(levels).double()
-    row, column = np.divmod(peaks(tile.scores, tile.rounding.lowest(exact).unsqueeze(1)), tile.scores.shape[1])
-    reached = (tile.scores[row, column] > tile.rounding.certain(exact)[row]).numpy()
-    open_ = np.flatnonzero(~reached)
-    certain, unsure = narrowed(tile, (row[open_], column[open_]), levels[row[open_]])
-    reached[open_] = certain
-    left = open_[unsure]
+def _reaching_peaks(tile: Tile, levels: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """How many scores of a tile are at or above the level of each row, float32 (r,), between ``ends`` (K + 1,) of the gallery: (r, K).
+
+    By a look at those few that are near or above it.
+    """
+    lowest = tile.rounding.lowest(torch.from_numpy(levels).double()).unsqueeze(1)
+    return _binned(tile, _reached(tile, levels, peaks(tile.scores, lowest)), ends)
+
+
+def _reaching_whole(tile: Tile, levels: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The same where many are above: these are counted where they stand."""
+    exact = torch.from_numpy(levels).double().unsqueeze(1)
+    certain = tile.rounding.certain(exact)
+    unsure = ((tile.scores >= tile.rounding.lowest(exact)) & (tile.scores <= certain)).numpy()
+    counts = _binned(tile, _reached(tile, levels, np.flatnonzero(unsure)), ends)
+    for number, (start, end) in enumerate(pairwise(np.clip(ends - tile.columns.start, 0, tile.scores.shape[1]).tolist())):
+        if start < end:
+            counts[:, number] += (tile.scores[:, start:end] > certain).float().sum(dim=1).long().numpy()
+    return counts
+
+
+def _reached(tile: Tile, levels: np.ndarray, places: np.ndarray) -> Positions:
+    """Which of the ``places`` of the flat tile, ascending, have a score at or above the level of their row."""
+    row, column = np.divmod(places, tile.scores.shape[1])
+    certain = tile.rounding.certain(torch.from_numpy(levels).double())
+    reached = (tile.scores[row, column] > certain[row]).numpy()
+    left = np.flatnonzero(~reached)
+    reached[left], unsure = narrowed(tile, (row[left], column[left]), levels[row[left]])
+    left = left[unsure]
     reached[left] = canonical(tile, (row[left], column[left])) >= levels[row[left]]
     return row[reached], column[reached]
+
+
+def _binned(tile: Tile, positions: Positions, ends: np.ndarray) -> np.ndarray:
+    """How many of the ``positions`` are in each row between ``ends`` (K + 1,) of the gallery: (r, K)."""
+    row, column = positions
+    between = len(ends) - 1
+    number = np.searchsorted(ends, column + tile.columns.start, side="right") - 1
+    return np.bincount(row * between + number, minlength=len(tile.scores) * between).reshape(-1, between)
