@@ -371,6 +371,17 @@ def test_the_overlap_audit_takes_the_strictest_threshold_in_any_order(tmp_path: 
     assert "score at or above 0.9000" in found.to_report().metrics["overlap"]["text"]
 
 
+def test_the_overlap_audit_leaves_out_embeddings_that_are_not_of_the_test(tmp_path: Path) -> None:
+    """A file of embeddings may hold a whole set of which the lists name a part."""
+    (tmp_path / "pairs.txt").write_text("1\t1\nAnn_Lee\t1\t2\nAnn_Lee\t1\tBo_Ray\t1\n")
+    ids = ("Ann_Lee/Ann_Lee_0001", "Ann_Lee/Ann_Lee_0002", "Bo_Ray/Bo_Ray_0001", "Cy_Orr/Cy_Orr_0001", "Cy_Orr/Cy_Orr_0002")
+    test = EmbeddingSet(np.eye(5, dtype=np.float32), np.array([0, 0, 1, 2, 2]), ids)
+    people = people_tested(ProtocolData("pairs", Path(), tmp_path / "pairs.txt"), test)
+    found = audited(Outcome(Report("x", "x", {})), test, test, people).to_report().metrics["overlap"]
+    assert found["text"].startswith("2 test people and 3 training people: nearest are")
+    assert {pair["test"] for pair in found["pairs"]} == {"Ann_Lee", "Bo_Ray"}
+
+
 def test_reference_model_on_lfw(shared: Callable[[str], Path], tmp_path: Path) -> None:
     """Fold 1 of LFW through the whole path: 600 pairs of the shared .bin; the full run is `orthodrome evaluate` on 6,000."""
     pytest.importorskip("onnxruntime")

@@ -82,9 +82,9 @@ def match_rows(embeddings: EmbeddingSet, ids: Sequence[str], where: Where) -> np
     return rows
 
 
-def people_in_rows(embeddings: EmbeddingSet, people: Mapping[str, str], where: Where) -> tuple[str, ...]:
-    """The person of each embedding (N,), by the listed ids that ``people`` names; empty for other embeddings. Raises as `match_rows`."""
-    found = [""] * len(embeddings)
+def people_in_rows(embeddings: EmbeddingSet, people: Mapping[str, str], where: Where) -> tuple[str | None, ...]:
+    """The person of each embedding (N,), by the listed ids of ``people``; None for embeddings of other images. Raises as `match_rows`."""
+    found: list[str | None] = [None] * len(embeddings)
     for row, person in zip(match_rows(embeddings, list(people), where).tolist(), people.values(), strict=True):
         found[row] = person
     return tuple(found)

@@ -45,7 +45,7 @@ def overlap_by_name(train: Iterable[str], test: Iterable[str]) -> dict[str, Any]
     trained = {_plain(name): name for name in train}
     tested = dict.fromkeys(test)
     pairs = [{"train": trained[_plain(name)], "test": name} for name in tested if _plain(name) in trained]
-    text = f"{len(pairs)} of {len(tested):,} test people have the name of one of {len(trained):,} training people"
+    text = f"{len(pairs):,} of {len(tested):,} test people have the name of one of {len(trained):,} training people"
     return {"method": "by name", "pairs": pairs, "text": text}
 
 
@@ -76,7 +76,7 @@ def overlap_by_embedding(
     pairs = [{"train": names[0][rows[i]], "test": names[1][i], "score": float(scores[i])} for i in shown]
     tested = "people" if people is None or all(people) else "images or people"
     sizes = f"{len(names[1]):,} test {tested} and {len(names[0]):,} training people"
-    found = "" if threshold is None else f"{near} test {tested} score at or above {threshold:.4f} with a training one; "
+    found = "" if threshold is None else f"{near:,} test {tested} score at or above {threshold:.4f} with a training one; "
     text = f"{sizes}: {found}nearest are {pairs[0]['test']} and {pairs[0]['train']}, {pairs[0]['score']:.4f}"
     return {"method": "by nearest embeddings (means of unit embeddings)", "pairs": pairs, "text": text}
 

@@ -63,8 +63,8 @@ class Pairs:
         """The distinct images, in the order of their first appearance: what has to be embedded."""
         return tuple(dict.fromkeys(chain.from_iterable(zip(self.first, self.second, strict=True))))
 
-    def people(self, embeddings: EmbeddingSet) -> tuple[str, ...] | None:
-        """The person of each embedding, empty where the list does not tell; None where it tells none."""
+    def people(self, embeddings: EmbeddingSet) -> tuple[str | None, ...] | None:
+        """The person of each embedding, empty where the list does not tell, None for images not listed; None where it tells none."""
         names = {str(image): image.name for image in self.images()}
         return people_in_rows(embeddings, names, self.where) if any(names.values()) else None
 

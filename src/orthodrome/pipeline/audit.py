@@ -27,23 +27,33 @@ def training_set(path: Path) -> Training:
     return open_reader(path).class_names if path.is_dir() else text_lines(path, "list of training people")
 
 
-def audited(result: Result, test: EmbeddingSet, training: Training, people: Sequence[str] | None) -> Result:
+def audited(result: Result, test: EmbeddingSet, training: Training, people: Sequence[str | None] | None) -> Result:
     """The result with ``metrics["overlap"]``: the people of ``test`` among those of ``training``.
 
-    ``people``: the person of each embedding of the test as its lists name them, empty where they do not; None where they name nobody.
+    ``people``: the person of each embedding of the test as its lists name them, empty where they do not, None where they do not list the
+    image, which is then not of the test; None where they name nobody.
     Names are compared; of embeddings, which the same model must have made, the nearest, at the strictest threshold of the report.
     Names are not compared, and the report says so, where more than half of those of either side are numbers or codes
     (`orthodrome.evaluation.overlap.codes_among`).
     """
     report = result.to_report()
     if isinstance(training, EmbeddingSet):
+        tested, names = _tested(test, people or [""] * len(test))
         strictest = max((row["threshold"] for row in report.metrics.get("tar_at_far") or ()), default=None)
-        found = overlap_by_embedding(training, test, strictest, people=people or [""] * len(test))
+        found = overlap_by_embedding(training, tested, strictest, people=names)
     else:
         found = _by_name(sorted(set(training)), sorted({name for name in people or () if name}))
     return Outcome(
         replace(report, metrics={**report.metrics, "overlap": found}, notes=(*report.notes, f"Overlap: {found['text']}."))
     )
+
+
+def _tested(test: EmbeddingSet, people: Sequence[str | None]) -> tuple[EmbeddingSet, list[str]]:
+    """The embeddings of listed images, and their people: a file may hold more than the lists of the test name."""
+    listed = {row: person for row, person in enumerate(people) if person is not None}
+    rows = list(listed)
+    ids = tuple(test.ids[row] for row in rows)
+    return EmbeddingSet(test.vectors[rows], test.labels[rows], ids, test.meta), list(listed.values())
 
 
 def _by_name(training: Sequence[str], tested: Sequence[str]) -> dict[str, Any]:

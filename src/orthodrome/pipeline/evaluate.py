@@ -22,8 +22,10 @@ class ProtocolData:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-def people_tested(where: ProtocolData, embeddings: EmbeddingSet) -> Sequence[str] | None:
-    """The person of each embedding as the lists of the protocol name them, empty where they do not; None where they name nobody."""
+def people_tested(where: ProtocolData, embeddings: EmbeddingSet) -> Sequence[str | None] | None:
+    """The person of each embedding as the lists of the protocol name them, empty where they do not, None where they do not list the image;
+    None where they name nobody.
+    """
     protocol = PROTOCOLS.get(where.protocol)
     return protocol.people(protocol.read(where.lists), embeddings)
 

@@ -53,9 +53,10 @@ class MegafaceLists:
         return self.source
 
 
-def people_probing(lists: MegafaceLists, embeddings: EmbeddingSet) -> tuple[str, ...]:
-    """The person of each embedding, empty for distractors."""
-    return people_in_rows(embeddings, dict(zip(lists.probes, lists.people, strict=True)), lists.where)
+def people_probing(lists: MegafaceLists, embeddings: EmbeddingSet) -> tuple[str | None, ...]:
+    """The person of each embedding, empty for distractors, None for images that are not listed."""
+    people = {**dict.fromkeys(lists.distractors, ""), **dict(zip(lists.probes, lists.people, strict=True))}
+    return people_in_rows(embeddings, people, lists.where)
 
 
 def read_megaface(path: PathLike) -> MegafaceLists:

@@ -125,9 +125,9 @@ class SearchSides:
         return replace(self, gallery=self.gallery[: self.known], gallery_labels=self.gallery_labels[: self.known], distractors=0)
 
 
-def people_searched(lists: SearchLists, embeddings: EmbeddingSet) -> tuple[str, ...]:
-    """The person of each embedding, empty for distractors."""
-    parts = [part.without(lists.failed) for part in (lists.probes, lists.gallery)]
+def people_searched(lists: SearchLists, embeddings: EmbeddingSet) -> tuple[str | None, ...]:
+    """The person of each embedding, empty for distractors, None for images that are not listed."""
+    parts = [part.without(lists.failed) for part in (lists.probes, lists.gallery, lists.distractors)]
     return people_in_rows(
         embeddings, {i: who for part in parts for i, who in zip(part.ids, part.people, strict=True)}, lists.where
     )

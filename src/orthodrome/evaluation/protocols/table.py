@@ -19,8 +19,9 @@ class EvaluationProtocol:
     by id. ``evaluate``: their embeddings (ids as in ``images``), the lists, and the ``options`` by name -> the result, with ``summary()``
     and ``to_report()``. ``needs`` says which lists, in words. ``options``: name -> the values it takes, the default first.
     ``holds_images``: the list holds the images, and the folder given to ``images`` is not read. ``people``: the lists, embeddings
-    -> the person of each as the lists name them, empty where they do not; None where they name nobody. ``tells_progress``: ``evaluate``
-    takes a ``progress`` too, called with (comparisons done, all) anew in each pass; for what may count for hours.
+    -> the person of each as the lists name them, empty where they do not, None for images that are not listed; None where they name nobody.
+    ``tells_progress``: ``evaluate`` takes a ``progress`` too, called with (comparisons done, all) anew in each pass; for what may count
+    for hours.
     """
 
     name: str
@@ -31,7 +32,7 @@ class EvaluationProtocol:
     needs: str = ""
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     holds_images: bool = False
-    people: Callable[[Any, EmbeddingSet], Sequence[str] | None] = lambda lists, embeddings: None
+    people: Callable[[Any, EmbeddingSet], Sequence[str | None] | None] = lambda lists, embeddings: None
     tells_progress: bool = False
 
     def run(
