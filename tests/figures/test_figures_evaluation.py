@@ -40,6 +40,13 @@ def test_bands_are_shaded_around_the_curves_they_name() -> None:
     (shaded,) = roc_figure({"a": (FAR, TAR)}, {"a": band}).axes[0].collections
     corners = shaded.get_paths()[0].vertices
     assert {(0.01, 0.4), (0.01, 0.6), (0.1, 0.8), (0.1, 0.95)} <= set(map(tuple, corners.tolist()))
+    # steps, as the curve's: a slope would leave the curve out
+    assert {(0.1, 0.4), (0.1, 0.6)} <= set(map(tuple, corners.tolist()))
+
+
+def test_rates_on_an_axis_are_written_as_in_the_text() -> None:
+    labels = [tick.get_text() for tick in roc_figure({"one": (FAR, 0.95 + 0.05 * TAR)}).axes[0].get_yticklabels()]
+    assert {"97 %", "100 %"} <= set(labels)
 
 
 def test_error_rates_are_drawn_over_rising_thresholds_without_their_zeros() -> None:

@@ -89,7 +89,7 @@ class IdentificationReport:
     open_set: tuple[OpenSetRate, ...]
     searches: Searches = field(repr=False, compare=False)
     protocol: str = "identification"
-    title: str = "identification"
+    title: str = "Identification"
     notes: tuple[str, ...] = CONVENTIONS
 
     def rank(self, rank: int) -> RankRate:

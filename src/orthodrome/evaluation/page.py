@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 
 STYLE = """
@@ -42,6 +42,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: .38rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
+.words { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem; margin: 1rem 0; }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .9rem; min-width: 0; }
 figure svg { display: block; width: 100%; max-width: 36rem; margin: 0 auto; height: auto; color: var(--ink); }
@@ -111,11 +112,19 @@ def figure(svg: str, caption: str) -> str:
     return f"<figure>\n{drawn}\n<figcaption>{escape(caption)}</figcaption>\n</figure>"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of plain cells, which are escaped; the first column is set left, the others right."""
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], words: Collection[str] = ()) -> str:
+    """A table of plain cells, which are escaped; the first column and those headed ``words`` are set left, the others right.
+
+    What stands in a column of ``words`` is folded where it is too long for the page, after a slash if it has one.
+    """
 
     def cells(tag: str, row: Sequence[str]) -> str:
-        return "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row)
+        return "".join(
+            f'<{tag} class="words">{escape(cell).replace("/", "/<wbr>")}</{tag}>'
+            if name in words
+            else f"<{tag}>{escape(cell)}</{tag}>"
+            for name, cell in zip(header, row, strict=True)
+        )
 
     body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     return f'<div class="wide"><table>\n<thead><tr>{cells("th", header)}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'

@@ -171,7 +171,7 @@ def all_pairs(embeddings: EmbeddingSet, folds: int = 10, seed: int = 0) -> Verif
         f"EER, ROC and TAR@FAR: all {len(everything):,} comparisons. Accuracy: {len(drawn):,} of them, all genuine and "
         f"as many impostor pairs, drawn and dealt into {folds} folds with seed {seed}."
     )
-    return replace(report, protocol="all-pairs", title="every image against every other", notes=(*report.notes, note))
+    return replace(report, protocol="all-pairs", title="Every image against every other", notes=(*report.notes, note))
 
 
 def _verify(pairs: ScoredPairs, folded: np.ndarray) -> VerificationReport:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 from orthodrome.evaluation.wording import COMPARISONS, Trials
 from orthodrome.figures.rates import rate_figure, reliability_figure
 from orthodrome.figures.scores import GENUINE, HEIGHT, IMPOSTOR, WIDTH, score_distribution_figure, vertical_lines
-from orthodrome.figures.style import INK, SYSTEMS, as_written, inked, keyed
+from orthodrome.figures.style import INK, SYSTEMS, as_written, in_percent, inked, keyed
 
 __all__ = [
     "INK",
@@ -60,13 +60,14 @@ def roc_figure(curves: Mapping[str, Curve], bands: Mapping[str, Band] | None = N
         shown_far, shown_tar = _thinned(*_from(lowest, far, tar))
         axes.plot(shown_far, shown_tar, drawstyle="steps-post", color=colour, linewidth=1.8, label=as_written(name))
         if band := (bands or {}).get(name):
-            axes.fill_between(band.far, band.low, band.high, color=colour, alpha=0.18, linewidth=0)
+            seen, low, high = _band_along(shown_far, band)
+            axes.fill_between(seen, low, high, step="post", color=colour, alpha=0.18, linewidth=0)
     axes.set(xscale="log", xlim=(lowest, 1), ylim=(_floor_of(curves, bands or {}, lowest), 1))
     axes.set_xlabel(trials.far)
     axes.set_ylabel(trials.tar)
     axes.xaxis.set_major_formatter(FuncFormatter(_power_or_percent))
     axes.set_yticks([tick for tick in axes.get_yticks() if tick <= 1])
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.yaxis.set_major_formatter(FuncFormatter(in_percent))
     axes.set_ylim(top=1 + 0.03 * (1 - axes.get_ylim()[0]))
     _named(axes, curves, "lower right")
     return figure
@@ -92,8 +93,9 @@ def det_figure(curves: Mapping[str, Curve], bands: Mapping[str, Band] | None = N
         across, up = place(shown_far, lowest_far), place(1 - shown_tar, lowest_frr)
         axes.plot(across, up, drawstyle="steps-post", color=colour, linewidth=1.8, label=as_written(name))
         if band := (bands or {}).get(name):
-            low, high = place(1 - band.high, lowest_frr), place(1 - band.low, lowest_frr)
-            axes.fill_between(place(band.far, lowest_far), low, high, color=colour, alpha=0.18, linewidth=0)
+            seen, low, high = _band_along(shown_far, band)
+            ends = place(1 - high, lowest_frr), place(1 - low, lowest_frr)
+            axes.fill_between(place(seen, lowest_far), *ends, step="post", color=colour, alpha=0.18, linewidth=0)
     _deviate_axis(axes, "x", lowest_far, 0.6)
     _deviate_axis(axes, "y", lowest_frr, float(np.clip(1.6 * worst, 4 * lowest_frr, 0.95)))
     axes.set_xlabel(trials.far)
@@ -171,6 +173,13 @@ def _from(lowest: float, far: np.ndarray, tar: np.ndarray) -> Curve:
     return np.maximum(far[seen], lowest), tar[seen]
 
 
+def _band_along(far: np.ndarray, band: Band) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The FARs of a curve that ``band`` reaches, and its ends there: it has steps where the curve has, and so holds the curve."""
+    seen = far[(far >= band.far[0]) & (far <= band.far[-1])]
+    low, high = (np.interp(np.log(seen), np.log(band.far), side) for side in (band.low, band.high))
+    return seen, low, high
+
+
 def _deviates(rates: np.ndarray) -> np.ndarray:
     """The normal deviate of each rate in (0, 1): where a standard normal variable falls below it that often."""
     inverse = NormalDist().inv_cdf
@@ -204,4 +213,4 @@ def _spread(across: np.ndarray, up: np.ndarray) -> np.ndarray:
 
 
 def _power_or_percent(value: float, _position: Any) -> str:
-    return f"{100 * value:g} %" if value >= 0.000999 else f"$10^{{{round(np.log10(value))}}}$"
+    return in_percent(value) if value >= 0.000999 else f"$10^{{{round(np.log10(value))}}}$"

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 from orthodrome.figures.scores import HEIGHT, WIDTH
-from orthodrome.figures.style import FIRST, INK, SECOND, SYSTEMS, as_written, inked, keyed
+from orthodrome.figures.style import FIRST, INK, SECOND, SYSTEMS, as_written, in_percent, inked, keyed
 
 Points = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]
 """Where (rising), the rate there, and the low and high end of its interval."""
@@ -34,7 +34,7 @@ def rate_figure(curves: Mapping[str, Points], across: str, up: str) -> Figure:
     shown = places[:: -(-len(places) // _MOST_TICKS)]
     axes.set_xticks(shown, [f"{place:,.10g}" for place in shown])
     axes.minorticks_off()
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.yaxis.set_major_formatter(FuncFormatter(in_percent))
     axes.set_xlabel(across)
     axes.set_ylabel(up)
     if len(curves) > 1:
@@ -69,8 +69,8 @@ def reliability_figure(curves: Mapping[str, Points], counts: Mapping[str, Sequen
     axes.set_ylabel("observed share of genuines")
     below.set_ylabel("pairs")
     below.set_xlabel("predicted probability of a match")
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    below.xaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.yaxis.set_major_formatter(FuncFormatter(in_percent))
+    below.xaxis.set_major_formatter(FuncFormatter(in_percent))
     below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     keyed(axes, "upper left", fontsize=9)
     return figure

@@ -65,6 +65,11 @@ def keyed(axes: Axes, place: Any = "best", *, fontsize: float = 8, ncols: int = 
     axes.legend(loc=place, frameon=False, labelcolor=INK, fontsize=fontsize, ncols=ncols)
 
 
+def in_percent(rate: float, _position: Any = None) -> str:
+    """A tick as the text beside it writes rates: ``0.995`` -> ``99.5 %``."""
+    return f"{100 * rate:g} %"
+
+
 def degrees(axes: Axes, *, across: bool = True, up: bool = False) -> None:
     """Ticks every 30° on axes that are angles in degrees."""
     if across:

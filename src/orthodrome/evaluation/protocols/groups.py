@@ -72,7 +72,7 @@ def measure_fairness(embeddings: EmbeddingSet, lists: GroupedPairs) -> Result:
         "FDR = 1 − (max|ΔFMR| + max|ΔFNMR|)/2.",
     )
     metrics = {**found.metrics(), "counts": {"genuine": int(pairs.same.sum()), "impostor": int((~pairs.same).sum())}}
-    return Outcome(with_repeated(Report("fairness", "error rates by group", metrics, scored.series(), notes), pairs))
+    return Outcome(with_repeated(Report("fairness", "Error rates by group", metrics, scored.series(), notes), pairs))
 
 
 def _groups(lists: GroupedPairs, *sides: Iterable[ListedImage]) -> np.ndarray:

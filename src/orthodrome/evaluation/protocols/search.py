@@ -38,7 +38,7 @@ def identify(embeddings: EmbeddingSet, lists: SearchLists) -> Result:
     """CMC and open set of the listed probes against gallery and distractors, and rank 1 at a growing number of distractors."""
     sides = search_sides(embeddings, lists)
     metrics = {**_search(sides, RANKS, FPIRS), "failed_images": failed_images(lists)}
-    return Outcome(Report("identification", "identification", metrics, {}, _notes(metrics)))
+    return Outcome(Report("identification", "Identification", metrics, {}, _notes(metrics)))
 
 
 def identify_tinyface(embeddings: EmbeddingSet, lists: SearchLists) -> Result:

@@ -69,7 +69,8 @@ def overlap(report: Report) -> Section | None:
         return None
     pairs = found.get("pairs") or ()
     rest = [page.paragraph(f"… and {len(pairs) - _MOST_OVERLAPS:,} more, in report.json.")] if len(pairs) > _MOST_OVERLAPS else []
-    listed = [page.table([str(name) for name in pairs[0]], [_cells(pair) for pair in pairs[:_MOST_OVERLAPS]])] if pairs else []
+    shown = [_cells(pair) for pair in pairs[:_MOST_OVERLAPS]]
+    listed = [page.table([str(name) for name in pairs[0]], shown, words=("train", "test"))] if pairs else []
     how = page.paragraph(f"Audited {found['method']}; the pairs have to be looked at.")
     return Section("Overlap with the training set", [page.paragraph(f"{found['text']}.", "say"), how, *listed, *rest])
 
@@ -90,7 +91,7 @@ def _rate(rate: float | None) -> str:
 
 
 def _ratio(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, int | float) else "not defined" if value is None else str(value)
+    return f"{value:.3g}" if isinstance(value, int | float) else "undefined: a rate is 0" if value is None else str(value)
 
 
 def _cells(pair: Mapping[str, Any]) -> list[str]:

@@ -45,9 +45,8 @@ def hardest(report: Report, images: Images | None = None) -> Section | None:
 def _gallery(pairs: Sequence[Mapping[str, Any]], images: Images) -> str:
     """The pairs as cards with both faces; as a table of ids where there is no image of any."""
     if not any(identifier in images for pair in pairs for identifier in pair["ids"]):
-        return page.table(
-            ("score", "", "first", "second"), [(signed(pair["score"]), _verdict(pair), *pair["ids"]) for pair in pairs]
-        )
+        rows = [(signed(pair["score"]), _verdict(pair), *pair["ids"]) for pair in pairs]
+        return page.table(("score", "", "first", "second"), rows, words=("first", "second"))
     cards = "\n".join(_card(pair, images) for pair in pairs)
     return f'<div class="faces">\n{cards}\n</div>'
 

@@ -62,7 +62,7 @@ def curves(report: Report) -> Section | None:
     if not pictures:
         return None
     band = report.metrics.get("roc_band")
-    note = [page.paragraph(f"Shaded: the 95 % interval of TAR at each FAR, {band['method']}.")] if band else []
+    note = [page.paragraph(f"Shaded: the 95 % interval of TAR at each FAR, {band['method']}.{_narrower(report)}")] if band else []
     return Section("Curves", [tuple(pictures), *note])
 
 
@@ -175,6 +175,14 @@ def _bands(figures: Any, bands: Mapping[str, Mapping[str, Any]]) -> dict[str, An
         name: figures.Band(*(np.asarray(band[side], dtype=float) for side in ("far", "low", "high")))
         for name, band in bands.items()
     }
+
+
+def _narrower(report: Report) -> str:
+    """Empty, or what to mind of a band by pair beside intervals by identity."""
+    by_identity = any("identity" in row["interval"]["method"] for row in report.metrics.get("tar_at_far", ()))
+    if not by_identity or "identity" in report.metrics["roc_band"]["method"]:
+        return ""
+    return " It takes comparisons as independent; the intervals of the table below are by identity, and as a rule wider."
 
 
 def _threshold_lines(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -73,7 +73,7 @@ class StreamedRoc:
             "counts": asdict(self.counts),
             **({"eer": asdict(self.eer)} if self.eer else {}),
         }
-        return Report("all-comparisons", "all comparisons", metrics, {"roc": (self.roc.far, self.roc.tar)}, self.notes)
+        return Report("all-comparisons", "All comparisons", metrics, {"roc": (self.roc.far, self.roc.tar)}, self.notes)
 
     def summary(self) -> str:
         """A few lines for the terminal."""
