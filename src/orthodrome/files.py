@@ -20,6 +20,11 @@ Content = bytes | Callable[[BinaryIO], object]
 """The bytes of a file, or a function that writes them into an open file."""
 
 
+def why_unread(error: Exception) -> str:
+    """Why numpy could not load a file, without its advice to allow pickles, which may run anything; it gives that for any other file."""
+    return "it has another form, or holds pickles" if "pickle" in str(error) else str(error)
+
+
 def cache_folder() -> Path:
     """``orthodrome`` in ``$XDG_CACHE_HOME``, by default in ``~/.cache``; a relative value does not count, as XDG says."""
     base = os.environ.get("XDG_CACHE_HOME", "")

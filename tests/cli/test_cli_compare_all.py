@@ -127,8 +127,34 @@ def test_bad_sides(faces: EmbeddingSet, tmp_path: Path) -> None:
         load_sides([SideFiles(tmp_path / "a.npy", *[tmp_path / "a.txt"] * 2), SideFiles(tmp_path / "a.npy", tmp_path / "a.txt")])
     with pytest.raises(InputError, match="expected 3 lines"):
         load_sides([SideFiles(tmp_path / "a.npy", tmp_path / "short.txt")])
-    with pytest.raises(InputError, match="cannot be read as an array"):
+    with pytest.raises(InputError, match=r"cannot be read as an array .*: it has another form, or holds pickles$"):
         load_sides([SideFiles(tmp_path / "broken.npy", tmp_path / "a.txt")])
+    np.savez(tmp_path / "few.npz", vectors=faces.vectors, labels=faces.labels[:5])
+    with pytest.raises(InputError, match=r"few\.npz: expected 120 labels, one for each embedding; got labels of shape \(5,\)"):
+        load_sides([SideFiles(tmp_path / "few.npz")])
+
+
+def test_an_embedding_without_a_direction_is_named_with_its_side(run_cli: Run, faces: EmbeddingSet, tmp_path: Path) -> None:
+    for name in ("probes", "gallery"):
+        np.save(tmp_path / f"{name}.npy", faces.vectors * (np.arange(120) != 7)[:, None] if name == "gallery" else faces.vectors)
+    (tmp_path / "people.txt").write_text("".join(f"p{label}\n" for label in faces.labels))
+    labels = ("--labels", tmp_path / "people.txt", "--gallery-labels", tmp_path / "people.txt")
+    code, _, err = run_cli(
+        "compare-all", tmp_path / "probes.npy", tmp_path / "gallery.npy", *labels, "--out", tmp_path / "report"
+    )
+    assert code == 1
+    assert "error: gallery: embedding in row 7 is zero" in err
+
+
+def test_an_interruption_is_told(run_cli: Run, faces: EmbeddingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    save_embeddings(faces, tmp_path / "faces.npz")
+    monkeypatch.setattr("orthodrome.evaluation.compare_all", interrupted)
+    code, _, err = run_cli("compare-all", tmp_path / "faces.npz", "--out", tmp_path / "report")
+    assert code == 130
+    assert err.endswith("interrupted\n")
 
 
 def test_a_report_that_cannot_be_written_is_refused_before_the_count(run_cli: Run, faces: EmbeddingSet, tmp_path: Path) -> None:

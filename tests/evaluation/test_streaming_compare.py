@@ -509,7 +509,10 @@ def test_a_state_of_another_comparison_is_refused(tmp_path: Path, monkeypatch: p
     with pytest.raises(InputError, match="state of another comparison"):
         counted(vectors + 1, labels, fars=(1e-2,), state=state)
     state.write_bytes(b"no archive")
-    with pytest.raises(InputError, match="cannot be read as the state"):
+    with pytest.raises(InputError, match="cannot be read as the state of a comparison: it has another form"):
+        counted(vectors, labels, fars=(1e-2,), state=state)
+    np.savez(state, vectors=vectors)
+    with pytest.raises(InputError, match="no state of a comparison, but another file; name another"):
         counted(vectors, labels, fars=(1e-2,), state=state)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -31,6 +31,8 @@ app = typer.Typer(
     help="Train, measure and use embeddings that live on a hypersphere.",
     epilog="Every verb has its own help: orthodrome train --help. Add --debug before the verb to see the traceback of an error.",
 )
+
+_INTERRUPTED = 130  # as shells count the signal
 
 _debug = False
 
@@ -76,13 +78,21 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
-        sys.exit(130)
+        _interrupted()
+    except SystemExit as ended:  # typer ends so on an interruption, and says nothing
+        if ended.code == _INTERRUPTED:
+            _interrupted()
+        raise
     except Exception as error:
         if _debug:
             raise
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(1)
+
+
+def _interrupted() -> NoReturn:
+    print("\ninterrupted", file=sys.stderr)
+    sys.exit(_INTERRUPTED)
 
 
 def one_line(error: Exception) -> str:

@@ -142,7 +142,7 @@ def _pair(where: str, line: str) -> tuple[ImageId, ImageId, bool]:
         case [name, a, other, b] if _is_number(a) and _is_number(b):
             first, second, same = ImageId(name, int(a)), ImageId(other, int(b)), False
         case _:
-            raise InputError(f"{where}: expected 'name number number' or 'name number name number'; got {line!r}")
+            raise InputError(f"{where}: expected 'name number number' or 'name number name number', counted from 1; got {line!r}")
     if first == second:
         raise InputError(f"{where}: the pair compares the image '{first}' with itself")
     if not same and first.name == second.name:

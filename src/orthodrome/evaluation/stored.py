@@ -19,6 +19,7 @@ from orthodrome.evaluation.report import REPORT_FILE, SCORES_FILE, Written, writ
 from orthodrome.evaluation.scored import from_series
 from orthodrome.evaluation.sections import Section
 from orthodrome.evaluation.wording import percent
+from orthodrome.files import why_unread
 from orthodrome.types import InputError, PathLike, Report
 
 _FOLD_KEYS = ("fold", "threshold", "accepted_genuine", "genuine", "accepted_impostor", "impostor")
@@ -107,7 +108,7 @@ def _read_scores(path: Path) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise InputError(f"the report in {path.parent} was written with {path.name}, which is gone; evaluate it again") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"cannot read the scores {path}: {error}") from None
+        raise InputError(f"cannot read the scores {path}: {why_unread(error)}") from None
 
 
 def _system(name: str, report: Report) -> System:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from orthodrome.files import why_unread
 from orthodrome.pipeline.storage import codes_of, load_embeddings, read_lines
 from orthodrome.types import InputError, PathLike
 
@@ -72,7 +73,7 @@ def _read(path: PathLike) -> tuple[np.ndarray, np.ndarray, Sequence[str]]:
     try:
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read as an array (.npy without pickles): {error}") from None
+        raise InputError(f"{path}: cannot be read as an array (.npy without pickles): {why_unread(error)}") from None
     return vectors, np.full(len(vectors), -1), ()
 
 

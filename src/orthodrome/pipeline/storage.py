@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from orthodrome.files import write_file
+from orthodrome.files import why_unread, write_file
 from orthodrome.pipeline.megaface_features import read_features
 from orthodrome.types import EmbeddingSet, InputError, PathLike
 
@@ -72,6 +72,11 @@ def _from_arrays(path: PathLike, arrays: dict[str, np.ndarray]) -> EmbeddingSet:
         raise InputError(
             f"{path}: labels must be whole numbers or names; got {labels.dtype}: convert them, or give a text file of them"
         )
+    for name in ("labels", "ids"):
+        if name in arrays and arrays[name].shape != (len(vectors),):
+            raise InputError(
+                f"{path}: expected {len(vectors)} {name}, one for each embedding; got {name} of shape {arrays[name].shape}"
+            )
     ids = tuple(str(name) for name in arrays.get("ids", np.arange(len(vectors))))
     codes = _codes(labels) if labels.dtype.kind == "U" else labels.astype(np.int64)
     return EmbeddingSet(vectors.astype(np.float32), codes, ids, _meta(path, arrays))
@@ -127,4 +132,4 @@ def _read_arrays(path: PathLike) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{path}: cannot be read as embeddings (.npz or .npy without pickles): {error}") from None
+        raise InputError(f"{path}: cannot be read as embeddings (.npz or .npy without pickles): {why_unread(error)}") from None

@@ -309,7 +309,7 @@ def _wanted(counts: Counts, fars: Sequence[Rate], roc: bool) -> _Wanted:
     if not counts.genuine or not counts.impostor:
         raise InputError(
             f"error rates need genuine and impostor comparisons; got {counts.genuine:,} genuine, {counts.impostor:,} impostor "
-            f"and {counts.excluded:,} left out. Labels must agree between the sides where people do"
+            f"and {counts.excluded:,} left out. Give several people, some with two images or more; between two sets, label people alike"
         )
     if not fars and not roc:
         raise InputError("nothing is asked for: give fars, such as [1e-3, 1e-6], or roc=True")

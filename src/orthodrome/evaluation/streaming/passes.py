@@ -38,7 +38,7 @@ from orthodrome.evaluation.streaming.tiles import (
     room_for,
     told,
 )
-from orthodrome.files import write_file
+from orthodrome.files import why_unread, write_file
 from orthodrome.types import InputError, Progress
 
 JOB = 2**30
@@ -81,9 +81,11 @@ class State:
                 arrays = {name: stored[name] for name in stored.files}
         except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
             raise InputError(
-                f"{self.path}: cannot be read as the state of a comparison: {error}; delete it to start anew"
+                f"{self.path}: cannot be read as the state of a comparison: {why_unread(error)}; name another, or delete it"
             ) from None
-        if str(arrays.get("mark")) != self.mark:
+        if "mark" not in arrays:
+            raise InputError(f"{self.path}: no state of a comparison, but another file; name another")
+        if str(arrays["mark"]) != self.mark:
             raise InputError(
                 f"{self.path}: the state of another comparison (embeddings, labels, groups or FARs differ); delete it or name another"
             )
