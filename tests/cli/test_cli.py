@@ -45,6 +45,7 @@ def test_train_evaluate_embed(trained: Path, run_cli: Run, small_faces: Path, sm
     folder = trained / "evaluation-pairs"
     assert {"report.json", "report.html", "roc.png", "scores.png"} <= {path.name for path in folder.iterdir()}
     assert json.loads((folder / "report.json").read_text())["metrics"]["accuracy"]["mean"] == last
+    assert '<p class="soft">run, flip sum, protocol pairs' in (folder / "report.html").read_text()
 
     code, printed, _ = run_cli("embed", trained, small_faces, "-o", tmp_path / "all.npz")
     assert code == 0

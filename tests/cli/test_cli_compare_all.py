@@ -46,6 +46,7 @@ def test_one_set(run_cli: Run, faces: EmbeddingSet, tmp_path: Path) -> None:
     assert metrics["tar_at_far"][0]["threshold"] == expected.threshold
     assert metrics["tar_at_far"][0]["accepted_genuine"] == expected.accepted_genuine
     assert (tmp_path / "report" / "roc.png").exists()
+    assert '<p class="soft">faces.npz, protocol all-comparisons' in (tmp_path / "report" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(("rows", "fars"), [(40, []), (120, [1e-3])])

@@ -38,7 +38,7 @@ def compare_all(
 
     Example: orthodrome compare-all faces.npz --far 1e-4 --far 1e-6 --roc
     """
-    from orthodrome.cli.output import remarks, show_report
+    from orthodrome.cli.output import remarks, saying, show_report
     from orthodrome.evaluation import compare_all as compare
     from orthodrome.evaluation import streaming_memory, write_report
     from orthodrome.evaluation.report import check_folder
@@ -77,7 +77,8 @@ def compare_all(
             state=state,
             progress=progress,
         )
-    written = write_report(found.to_report(), out)
+    measured = " against ".join(file.name for file in (probes, gallery) if file)
+    written = write_report(saying(found.to_report(), measured), out)
     show_report(found.summary(), written)
 
 

@@ -52,12 +52,12 @@ def evaluate(
 
     Example: orthodrome evaluate runs/x --protocol lfw --data lfw/ --pairs pairs.txt
     """
-    from orthodrome.cli.output import remarks, show, show_report
+    from orthodrome.cli.output import remarks, saying, show, show_report
     from orthodrome.cli.protocols import protocol_table
     from orthodrome.evaluation import write_report
     from orthodrome.evaluation.report import check_folder
     from orthodrome.files import check_writable
-    from orthodrome.pipeline import evaluate_embeddings
+    from orthodrome.pipeline import evaluate_embeddings, holds_embeddings
     from orthodrome.pipeline.audit import audited, training_set
     from orthodrome.pipeline.evaluate import people_tested
     from orthodrome.training.telemetry import counting
@@ -79,7 +79,8 @@ def evaluate(
     if training is not None:
         result = audited(result, embeddings, training, people_tested(where, embeddings))
     shown = {key: image for key, image in images.items() if isinstance(image, bytes | Path)}
-    written = write_report(result.to_report(), folder, shown)
+    measured = model.resolve().name + ("" if holds_embeddings(model) else f", flip {flip}")
+    written = write_report(saying(result.to_report(), measured), folder, shown)
     show_report(result.summary(), written)
 
 

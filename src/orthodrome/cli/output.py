@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
@@ -10,6 +11,7 @@ from rich.console import Console, RenderableType
 if TYPE_CHECKING:
     from orthodrome.data import ImageReader
     from orthodrome.evaluation.report import Written
+    from orthodrome.types import Report
 
 
 def show(result: RenderableType) -> None:
@@ -22,6 +24,11 @@ def show(result: RenderableType) -> None:
 def remarks() -> Console:
     """Standard error."""
     return Console(stderr=True)
+
+
+def saying(report: Report, measured: str) -> Report:
+    """The report, with the name of what was measured, so that two pages can be told apart."""
+    return replace(report, metrics={"measured": measured, **report.metrics})
 
 
 def show_report(summary: str, written: Written) -> None:

@@ -59,7 +59,9 @@ def write_report(report: Report, folder: PathLike, images: Images | None = None)
     stored = _series_files(full)
     files = {
         REPORT_FILE: _json({**_content(full), "scores": SCORES_FILE if SCORES_FILE in stored else None}),
-        "report.html": _page(full.title, _subtitle(full), [sections.headline(full.metrics)], drawn, shown),
+        "report.html": _page(
+            full.title, ", ".join([*_measured(full), _subtitle(full)]), [sections.headline(full.metrics)], drawn, shown
+        ),
         **stored,
         **drawn.files,
     }
@@ -84,7 +86,10 @@ def write_comparison(
     full = {name: completed(report) for name, report in reports.items()}
     pictures = (*sections.curve_pictures(full), *sections.score_pictures(full))
     curves = [Section("Curves", [pictures, page.paragraph(_band_note(full))])] if pictures else []
-    systems = [Section(name, [sections.headline(r.metrics), *sections.sections_of(_tables(r))]) for name, r in full.items()]
+    systems = [
+        Section(name, [*map(page.paragraph, _measured(r)), sections.headline(r.metrics), *sections.sections_of(_tables(r))])
+        for name, r in full.items()
+    ]
     shown = [Section("Summary", _summary(full)), *findings, *curves, *systems]
     lines = tuple(dict.fromkeys(line for report in full.values() for line in report.notes))
     drawn = sections.render([*shown, sections.notes(Report("", title, {}, {}, lines))])
@@ -158,6 +163,11 @@ def _band_note(reports: Mapping[str, Report]) -> str:
 def _tables(report: Report) -> Report:
     """A report without its scores: its curves are drawn beside those of the others."""
     return Report(report.protocol, report.title, report.metrics, {}, report.notes)
+
+
+def _measured(report: Report) -> list[str]:
+    """What was measured, where the report says so."""
+    return [report.metrics["measured"]] if "measured" in report.metrics else []
 
 
 def _subtitle(report: Report) -> str:
