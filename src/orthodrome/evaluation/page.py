@@ -42,7 +42,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: .38rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
-.words { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
+.words { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 14rem; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); gap: 1rem; margin: 1rem 0; }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .9rem; min-width: 0; }
 figure svg { display: block; width: 100%; max-width: 36rem; margin: 0 auto; height: auto; color: var(--ink); }

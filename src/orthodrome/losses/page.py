@@ -12,7 +12,8 @@ This page is made by `orthodrome losses --markdown > docs/losses.md`, from the t
 
 Every loss here is one formula. For a sample x with its class y, unit vectors x̂ and ŵ, θ_j the angle to class j and c = cos θ:
 
-    p = s·φ(c_y) + b        N = ⊕_{j≠y} [ s·ν(c_j) + b ]        ℓ = ω(Φ(p, N))        L = mean ℓ  (+ regularisers)
+    p = s·φ(c_y) + b        N = ⊕_{j≠y} [ s·ν(c_j) + b ]
+    ℓ = ω(Φ(p, N))        L = mean ℓ  (+ regularisers)
 
 φ is what happens to the target cosine, ν to the others. The link (⊕, Φ) is *softmax* (logsumexp and ζ(N − p), the
 cross-entropy) or *binary*
