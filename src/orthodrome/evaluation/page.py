@@ -57,7 +57,7 @@ figcaption { margin-top: .5rem; }
 .faces b { color: var(--ink); font-size: .92rem; font-variant-numeric: tabular-nums; }
 @media (max-width: 34rem) { main { padding: 1.5rem .9rem 3rem; } h1 { font-size: 1.4rem; }
   .headline, .faces { grid-template-columns: 1fr 1fr; gap: .6rem; } .headline b { font-size: 1.25rem; }
-  th, td { padding: .34rem .5rem; } figure { padding: .6rem; } }
+  th, td { padding: .34rem .5rem; } .words { min-width: 10rem; } figure { padding: .6rem; } }
 @media print { :root { color-scheme: light; --page: #fff; --card: #fff; --ink: #000; --soft: #444; --line: #bbb; }
   main { max-width: none; padding: 0; } figure, tr, .headline div { break-inside: avoid; } h2, h3 { break-after: avoid; }
   nav { display: none; } }
