@@ -144,7 +144,7 @@ def test_an_embedding_without_a_direction_is_named_with_its_side(run_cli: Run, f
         "compare-all", tmp_path / "probes.npy", tmp_path / "gallery.npy", *labels, "--out", tmp_path / "report"
     )
     assert code == 1
-    assert "error: gallery: embedding in row 7 is zero" in err
+    assert "error: gallery embedding in row 7 is zero" in err
 
 
 def test_an_interruption_is_told(run_cli: Run, faces: EmbeddingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,13 +29,13 @@ def angle(degrees: float) -> list[float]:
 GALLERY, GALLERY_LABELS = np.array([angle(0), angle(40), angle(80)]), np.array([1, 2, 3])
 
 
-@pytest.mark.parametrize(("side", "row"), [("probes", 3), ("gallery", 2)])
+@pytest.mark.parametrize(("side", "row", "kind"), [("probes", 3, "probe"), ("gallery", 2, "gallery embedding")])
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
-def test_a_bad_embedding_is_named_by_its_row_as_it_was_given(side: str, row: int, value: float) -> None:
+def test_a_bad_embedding_is_named_by_its_row_as_it_was_given(side: str, row: int, kind: str, value: float) -> None:
     """Not by its row among the mated probes, or among the gallery's mates."""
     given = {"probes": np.array([angle(d) for d in (10, 60, 5, 35)]), "gallery": GALLERY.copy()}
     given[side][row] = value
-    with pytest.raises(InputError, match=f"row {row} "):
+    with pytest.raises(InputError, match=f"{kind} in row {row} "):
         search_all(given["probes"], np.array([8, 9, 1, 2]), given["gallery"], GALLERY_LABELS)
 
 

@@ -39,11 +39,11 @@ class Comparisons:
         return len(self.scores)
 
 
-def usable(vectors: ArrayLike, ids: Sequence[str] | None = None, first: int = 0) -> np.ndarray:
+def usable(vectors: ArrayLike, ids: Sequence[str] | None = None, first: int = 0, kind: str = "embedding") -> np.ndarray:
     """``vectors`` (N, D) as float32, themselves where they are, if each has a direction.
 
-    Raises InputError naming the row, counted from ``first``, and its id, if ``ids`` are given, of an embedding that is zero, NaN or
-    infinite.
+    Raises InputError naming the ``kind``, the row, counted from ``first``, and its id, if ``ids`` are given, of an embedding that is
+    zero, NaN or infinite.
     """
     given = np.asarray(vectors)
     if given.ndim != 2 or given.shape[1] == 0:
@@ -53,8 +53,8 @@ def usable(vectors: ArrayLike, ids: Sequence[str] | None = None, first: int = 0)
         squares = np.einsum("nd,nd->n", rows, rows)  # one fast look; infinite or zero by its own rounding is looked at again
     if np.isfinite(squares).all() and squares.all():
         return rows
-    _refuse(~np.isfinite(rows).all(axis=1), "holds NaN or infinity", ids, first)
-    _refuse((rows == 0).all(axis=1), "is zero and has no direction", ids, first)
+    _refuse(~np.isfinite(rows).all(axis=1), "holds NaN or infinity", ids, first, kind)
+    _refuse((rows == 0).all(axis=1), "is zero and has no direction", ids, first, kind)
     return rows
 
 
@@ -204,12 +204,12 @@ def _float32(given: np.ndarray) -> np.ndarray:
         return given.astype(np.float32, copy=False)
 
 
-def _refuse(bad: np.ndarray, what: str, ids: Sequence[str] | None, first: int) -> None:
+def _refuse(bad: np.ndarray, what: str, ids: Sequence[str] | None, first: int, kind: str) -> None:
     rows = np.flatnonzero(bad)
     if rows.size:
         name = f" ({ids[rows[0]]!r})" if ids is not None else ""
         raise InputError(
-            f"embedding in row {first + rows[0]}{name} {what} ({rows.size} such in all); leave it out or embed it again"
+            f"{kind} in row {first + rows[0]}{name} {what} ({rows.size} such in all); leave it out or embed it again"
         )
 
 

@@ -65,7 +65,7 @@ def search_all(
     """
     from orthodrome.evaluation.streaming import count_at_or_above, top_k  # imports torch
 
-    probe_array, gallery_array = usable(probes), usable(gallery)
+    probe_array, gallery_array = usable(probes, kind="probe"), usable(gallery, kind="gallery embedding")
     people, mates = _labels(probe_labels, len(probe_array), "probe"), _labels(gallery_labels, len(gallery_array), "gallery")
     if min(failures, stranger_failures) < 0:
         raise InputError(f"failures are numbers of searches, ≥ 0; got {failures} mated and {stranger_failures} non-mated")

@@ -20,7 +20,7 @@ from orthodrome.evaluation.streaming.pilot import PILOT_BYTES
 from orthodrome.evaluation.streaming.screens import Panel, Rounding, Screen, rounding
 from orthodrome.evaluation.streaming.sharing import MOST, most_threads
 from orthodrome.evaluation.streaming.sides import Comparison, Lookup, Positions, Side
-from orthodrome.types import InputError, Progress
+from orthodrome.types import Progress
 
 TILE_ROWS, TILE_COLUMNS = 1024, 4096
 
@@ -85,13 +85,10 @@ def _slices(stop: int, size: int, first: int = 0) -> list[slice]:
 
 def check_vectors(problem: Comparison) -> None:
     """Read every embedding once, before hours depend on it. Raises InputError naming the side and row of a zero, NaN or infinite one."""
-    sides = {"": problem.probes} if problem.within else {"probes: ": problem.probes, "gallery: ": problem.gallery}
-    for name, side in sides.items():
+    sides = {"embedding": problem.probes} if problem.within else {"probe": problem.probes, "gallery embedding": problem.gallery}
+    for kind, side in sides.items():
         for rows in _slices(len(side), TILE_COLUMNS):
-            try:
-                usable(side.vectors[rows], first=rows.start)
-            except InputError as error:
-                raise InputError(f"{name}{error}") from None
+            usable(side.vectors[rows], first=rows.start, kind=kind)
 
 
 def load(side: Side, rows: slice, screen: Screen, threads: int) -> Panel:
