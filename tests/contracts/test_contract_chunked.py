@@ -72,6 +72,20 @@ def test_embeddings_or_proxies_may_be_frozen(case: str) -> None:
     torch.testing.assert_close(embeddings.grad, again.grad, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("length", [1e-19, 3e-19, 1e18])
+@pytest.mark.parametrize("case", ["arcface", "subcenter_arcface"])
+def test_proxies_of_any_length_have_a_gradient(case: str, length: float) -> None:
+    """1/‖w‖² is beyond float32 for the shortest, though 1/‖w‖ is not."""
+    found = []
+    for form in ({"impl": "chunked", "chunk_size": 2}, {"impl": "dense"}):
+        head, (embeddings, labels) = head_of(case, dtype=torch.float32, **form), inputs(dtype=torch.float32)
+        with torch.no_grad():
+            head.weight.mul_(length)
+        head(embeddings, labels).loss.backward()
+        found.append(head.weight.grad * length)
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("case", ["arcface", "sv_am_softmax", "sphereface2"])
 def test_products_in_bfloat16_keep_the_loss_and_the_direction(case: str) -> None:
     def large(**hyper):

@@ -120,7 +120,8 @@ def kernels(spec: LossSpec) -> Kernels:
 
 def tangent(by_proxies: Tensor, proxies: Tensor, inverse: Tensor) -> None:
     """See `Kernels`."""
-    by_proxies.sub_((by_proxies * proxies).sum(dim=1, keepdim=True) * inverse**2 * proxies)
+    directions = proxies * inverse  # a² on its own would overflow
+    by_proxies.sub_((by_proxies * directions).sum(dim=1, keepdim=True) * directions)
 
 
 def own_gradient(spec: LossSpec, query: Tensor, own: Tensor, own_bias: Tensor | None, upstream: Tensor) -> list[Tensor]:
