@@ -116,3 +116,10 @@ def test_directions_have_the_gradient_that_autograd_takes() -> None:
 def test_directions_can_be_differentiated_twice() -> None:
     vectors = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     assert torch.autograd.gradgradcheck(sphere.unit, vectors)
+
+
+def test_directions_pass_through_the_transforms_of_torch_func() -> None:
+    vectors = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    (expected,) = torch.autograd.grad(sphere.unit(vectors).pow(3).sum(), vectors)
+    of_each_row = torch.func.vmap(torch.func.grad(lambda row: sphere.unit(row).pow(3).sum()))
+    torch.testing.assert_close(of_each_row(vectors.detach()), expected)

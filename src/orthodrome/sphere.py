@@ -38,13 +38,17 @@ def unit(vectors: Tensor) -> Tensor:
 class Directions(torch.autograd.Function):
     """(u = v/‖v‖, 1/‖v‖) of each row, with ∂/∂v = (I − u·uᵀ)/‖v‖ in a third of the operations that autograd would take for it."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(vectors: Tensor) -> tuple[Tensor, Tensor]:
         inverse = inverse_norms(vectors)
-        directions = vectors * inverse
-        ctx.save_for_backward(directions, inverse)  # as outputs, so that this gradient has one of its own
+        return vectors * inverse, inverse
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(*output)  # so that this gradient has one of its own
         ctx.set_materialize_grads(False)
-        return directions, inverse
 
     @staticmethod
     def backward(ctx: Any, by_directions: Tensor | None, by_inverse: Tensor | None) -> Tensor | None:
