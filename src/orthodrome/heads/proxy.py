@@ -64,8 +64,8 @@ class ProxyHead(nn.Module):
         impl: ``"dense"`` holds all B×C similarities; ``"chunked"`` a tile of classes at a time, with the same result, for any C;
             ``"auto"`` takes dense up to B·C·K = 2²⁰, then chunked.
         chunk_size: classes of a tile; None: as many as make 2²¹ similarities.
-        compute_dtype: ``"bf16"`` rounds the factors of the matrix products of a tile; targets and sums stay in float32.
-            None: the precision of the embeddings.
+        compute_dtype: ``"bf16"`` rounds the factors of the matrix products of a tile, and the products; own similarities, and sums over
+            classes and tiles, stay in float32. None: the precision of the embeddings.
         filter_below: ε in [0, 1). Classes whose logit has a gradient (its probability) below ε for every sample of the batch are left
             out of the backward products, but for a few that fill up a tile. The loss is exact; the gradient of each logit is off by less
             than ε times that of the loss.

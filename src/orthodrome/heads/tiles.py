@@ -229,7 +229,8 @@ class Tile:
         """As :meth:`_add`, but only the ``kept`` columns of the tile enter the products."""
         self._add_scalars(by_leaf, factor, gradients)
         columns = rows_of(kept, self.problem.spec.similarity.per_class)
-        rows = torch.arange(len(self.problem.operands.proxies), device=kept.device)[self.rows][columns]
+        assert isinstance(columns, Tensor)
+        rows = columns + self.rows.start if isinstance(self.rows, slice) else self.rows[columns]
         inverse = None if self.inverse is None else self.inverse[:, columns]
         self._add_products(by_raw[:, columns], factor, self.proxies[columns], rows, inverse, gradients)
 
