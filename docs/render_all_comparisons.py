@@ -23,12 +23,12 @@ def table(name: str) -> str:
         "| way | comparisons | million a second | share of the bare product's speed | memory |",
         "|---|---|---|---|---|",
     ]
-    for name, row in latest.items():
+    for way, row in latest.items():
         share = "–"
         if row["share_of_product"]:
             share = f"{float(row['share_of_product']):.2f} ({float(row['share_min']):.2f}–{float(row['share_max']):.2f})"
         memory = f"{row['mib']} MiB" if row["mib"] else "not measured"
-        cells = (name, f"{int(row['comparisons']):,}", row["million_per_second"], share, memory)
+        cells = (way, f"{int(row['comparisons']):,}", row["million_per_second"], share, memory)
         lines.append("| " + " | ".join(cells) + " |")
     sources = dict.fromkeys(f"{row['machine']}, commit {row['commit']}" for row in latest.values())
     return "\n".join([*lines, "", NOTES[name] + "; ".join(sources) + "."])
