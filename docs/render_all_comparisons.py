@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -37,12 +36,9 @@ def table(name: str) -> str:
 def render(page: str) -> str:
     """``page`` with what stands between each pair of markers written anew."""
     for name in NOTES:
-        page = re.sub(
-            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
-            lambda found, name=name: f"{found[1]}{table(name)}\n{found[2]}",
-            page,
-            flags=re.S,
-        )
+        before, rest = page.split(f"<!-- {name} -->\n")
+        after = rest.split(f"<!-- /{name} -->")[1]
+        page = f"{before}<!-- {name} -->\n{table(name)}\n<!-- /{name} -->{after}"
     return page
 
 

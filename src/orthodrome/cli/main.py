@@ -32,8 +32,6 @@ app = typer.Typer(
     epilog="Every verb has its own help: orthodrome train --help. Add --debug before the verb to see the traceback of an error.",
 )
 
-_INTERRUPTED = 130  # as shells count the signal
-
 _debug = False
 
 
@@ -79,8 +77,8 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         _interrupted()
-    except SystemExit as ended:  # typer ends so on an interruption, and says nothing
-        if ended.code == _INTERRUPTED:
+    except SystemExit as ended:
+        if _untold(ended):
             _interrupted()
         raise
     except Exception as error:
@@ -90,9 +88,14 @@ def main() -> None:
         sys.exit(1)
 
 
+def _untold(ended: SystemExit) -> bool:
+    """Whether typer ended on an interruption, of which it says nothing: verbs that end on one themselves say how to go on."""
+    return isinstance(getattr(ended.__context__, "__cause__", None), KeyboardInterrupt)
+
+
 def _interrupted() -> NoReturn:
     print("\ninterrupted", file=sys.stderr)
-    sys.exit(_INTERRUPTED)
+    sys.exit(130)  # as shells count the signal
 
 
 def one_line(error: Exception) -> str:

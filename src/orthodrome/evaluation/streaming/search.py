@@ -98,7 +98,7 @@ def count_at_or_above(
     the thresholds are not one per probe, and as `top_k`.
     """
     problem = _problem(probes, gallery)
-    levels = np.asarray(thresholds, dtype=np.float32)
+    levels = np.array(thresholds, dtype=np.float32)
     if levels.shape != (len(problem.probes),):
         raise InputError(f"thresholds must have shape ({len(problem.probes)},), one per probe; got {levels.shape}")
     if not all(0 <= size <= len(problem.gallery) for size in sizes):
