@@ -136,7 +136,12 @@ def test_k_out_of_range(k: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("thresholds", "sizes", "message"), [(np.zeros(4), (1,), "one per probe"), (np.zeros(5), (91,), "sizes must lie in 0 … 90")]
+    ("thresholds", "sizes", "message"),
+    [
+        (np.zeros(4), (1,), "one per probe"),
+        (np.zeros(5), (91,), "sizes must lie in 0 … 90"),
+        (np.array([0, 0, np.nan, 0, 0]), (1,), "that of probe 2 is NaN"),
+    ],
 )
 def test_bad_counts(thresholds: np.ndarray, sizes: Sequence[int], message: str) -> None:
     with pytest.raises(InputError, match=message):

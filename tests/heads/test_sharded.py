@@ -238,20 +238,24 @@ def unlike_batches(rank: int, world: int) -> list[str]:
         message(lambda: head(torch.randn(2, 4), [0, 5] if rank else labels)),
         message(lambda: head(None if rank else torch.randn(2, 4), labels)),
         message(lambda: head(torch.randn(2, 4, dtype=(torch.float32, torch.float16)[rank]), labels)),
+        message(lambda: head(torch.randn(2, 4, requires_grad=not rank), labels)),
+        message(lambda: head.train(not rank)(torch.randn(2, 4), labels)),
     ]
 
 
 def test_batches_that_differ_are_refused_by_all_with_one_message(tmp_path: Path) -> None:
     first, second = spawn(unlike_batches, 2, tmp_path)
     assert first == second
-    other_dtype, own_head, pairs, dimension, labels, nothing, half_precision = first
+    other_dtype, own_head, pairs, dimension, labels, nothing, half_precision, gradient, training = first
     assert other_dtype.startswith("rank 1: embeddings are torch.float64 but the proxies of the head torch.float32")
-    alike = "all processes must give embeddings of one dtype and dimension; "
+    alike = "all processes must call the head alike; "
     assert own_head == pairs == f"{alike}dtype is torch.float32 on rank 0, torch.float64 on rank 1"
     assert dimension == f"{alike}dimension is 4 on rank 0, 5 on rank 1"
     assert labels == "rank 1: labels must be a torch tensor; got list: give torch.as_tensor(labels)"
     assert nothing.startswith("rank 1: embeddings must be a torch tensor; got NoneType")
     assert half_precision == "no error"
+    assert gradient == f"{alike}gradient of embeddings is True on rank 0, False on rank 1"
+    assert training == f"{alike}training is True on rank 0, False on rank 1"
 
 
 def unforeseen(rank: int, world: int) -> str:

@@ -90,7 +90,7 @@ class PairHead(nn.Module):
         self.spec = losses.pair_loss(self.loss, **self._hyper)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
-        return evaluated(self._processes, self._checked, self._evaluated, embeddings, labels)
+        return evaluated(self._processes, self._checked, self._evaluated, embeddings, labels, self.training)
 
     def _checked(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """``labels`` as int64."""

@@ -177,7 +177,7 @@ class ProxyHead(nn.Module):
             self._state_names.append(name)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> LossOutput:
-        return evaluated(self._processes, self._checked, self._evaluated, embeddings, labels)
+        return evaluated(self._processes, self._checked, self._evaluated, embeddings, labels, self.training)
 
     def _checked(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """``labels`` as int64; raises InputError for anything that must not reach the state of the loss."""

@@ -39,25 +39,31 @@ def evaluated(
     evaluate: Callable[[Tensor, Tensor], LossOutput],
     embeddings: Tensor,
     labels: Tensor,
+    training: bool,
 ) -> LossOutput:
     """``evaluate`` of the batches of all processes together, once ``check`` has passed the labels (B,) of each.
 
     ``per_sample`` are the losses of the own samples. Raises what ``check`` does; for several processes a SharedError on all, also where
-    embeddings differ in dtype or dimension.
+    embeddings differ in dtype or dimension, or in whether they need a gradient, or heads in whether they are ``training``: some would
+    wait for what others never send.
     """
     if processes is None:
         return evaluate(embeddings, check(embeddings, labels))
-    form, error = [0, 0, 0], None
+    form, error = [0, 0, 0, False, False], None
     try:
         labels = check(embeddings, labels)
         embeddings = promote(embeddings)
-        form = [*embeddings.shape, COMPUTED_IN.index(embeddings.dtype)]
+        gradient = torch.is_grad_enabled() and embeddings.requires_grad
+        form = [*embeddings.shape, COMPUTED_IN.index(embeddings.dtype), gradient, training]
     except Exception as found:
         error = found
     sizes, *alike = processes.exchange(*form, error=error)
     if any(len(set(given)) > 1 for given in alike):
-        told = [{"dimension": dimension, "dtype": COMPUTED_IN[dtype]} for dimension, dtype in zip(*alike, strict=True)]
-        raise SharedError(f"all processes must give embeddings of one dtype and dimension; {differences(told)}")
+        told = [
+            {"dimension": size, "dtype": COMPUTED_IN[dtype], "gradient of embeddings": bool(gradient), "training": bool(training)}
+            for size, dtype, gradient, training in zip(*alike, strict=True)
+        ]
+        raise SharedError(f"all processes must call the head alike; {differences(told)}")
     return processes.own_part(evaluate(*processes.batch(embeddings, labels, sizes)), sizes)
 
 

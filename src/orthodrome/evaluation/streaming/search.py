@@ -95,12 +95,14 @@ def count_at_or_above(
     """How many of the first ``size`` rows of the gallery (G, D) score at or above each probe's threshold (P,): int64 (P, len(sizes)).
 
     One pass for all sizes: the rank of a probe at a growing number of distractors. Raises InputError where a size is not in 0 … G, or
-    the thresholds are not one per probe, and as `top_k`.
+    the thresholds are not one per probe or NaN, and as `top_k`.
     """
     problem = _problem(probes, gallery)
     levels = np.array(thresholds, dtype=np.float32)
     if levels.shape != (len(problem.probes),):
         raise InputError(f"thresholds must have shape ({len(problem.probes)},), one per probe; got {levels.shape}")
+    if np.isnan(levels).any():
+        raise InputError(f"thresholds must be numbers; that of probe {int(np.isnan(levels).argmax())} is NaN")
     if not all(0 <= size <= len(problem.gallery) for size in sizes):
         raise InputError(f"sizes must lie in 0 … {len(problem.gallery)}, the size of the gallery; got {list(sizes)}")
     ends = np.array(sorted({0, *sizes, len(problem.gallery)}))
