@@ -48,14 +48,3 @@ def test_a_system_without_advice_is_no_hindrance(monkeypatch: pytest.MonkeyPatch
 def test_the_array_can_be_used() -> None:
     values = pages.on_huge_pages(torch.empty(pages.SMALLEST // 4 + 7)).fill_(2)
     assert float(values.sum(dtype=torch.float64)) == 2 * values.numel()
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_zeros_are_zeros_of_any_size(calls: Calls, dtype: torch.dtype) -> None:
-    values = torch.ones(37, 5, dtype=dtype)
-    zeros = pages.zeros_like(values)
-    assert len(calls) == 1
-    assert zeros.dtype == dtype
-    torch.testing.assert_close(zeros, torch.zeros(37, 5, dtype=dtype))
-    assert torch.equal(zeros.add_(1), values)
-    assert pages.zeros_like(torch.ones(3, device="meta")).device.type == "meta"

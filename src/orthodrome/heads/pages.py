@@ -10,8 +10,6 @@ import sys
 from functools import cache
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 SMALLEST = 2**25
@@ -29,13 +27,6 @@ def on_huge_pages(fresh: Tensor) -> Tensor:
         end = (fresh.data_ptr() + fresh.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
         advise(start, max(end - start, 0), mmap.MADV_HUGEPAGE)
     return fresh
-
-
-def zeros_like(values: Tensor) -> Tensor:
-    """Zeros of the shape and type of ``values``: what comes fresh from the system is zero already, and costs nothing where it stays so."""
-    if values.device.type != "cpu" or values.nbytes < SMALLEST:
-        return torch.zeros_like(values)
-    return on_huge_pages(torch.from_numpy(np.zeros(values.nbytes, np.uint8)).view(values.dtype).view(values.shape))
 
 
 @cache

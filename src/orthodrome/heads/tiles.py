@@ -22,7 +22,7 @@ from orthodrome import sphere
 from orthodrome.fuse import fused
 from orthodrome.heads.engine import promote
 from orthodrome.heads.kernels import Kernels, Leaves, tangent
-from orthodrome.heads.pages import on_huge_pages, zeros_like
+from orthodrome.heads.pages import on_huge_pages
 from orthodrome.types import LossSpec
 
 SIZES = 8
@@ -45,7 +45,9 @@ class Operands:
 
     def room(self, whole: bool) -> Operands:
         """Zeros to add their gradients to; those of the proxies are left unset where ``whole``: every row will be written."""
-        proxies = on_huge_pages(torch.empty_like(self.proxies)) if whole else zeros_like(self.proxies)
+        proxies = on_huge_pages(torch.empty_like(self.proxies))
+        if not whole:
+            proxies.zero_()
         others = (None if value is None else torch.zeros_like(value) for value in (self.scale, self.bias, self.class_bias))
         return Operands(torch.zeros_like(self.query), proxies, *others)  # type: ignore[arg-type]
 
