@@ -107,6 +107,18 @@ def check(dimension: int) -> None:
         ]
 
 
+def beside_product(bare: Callable[[], object], count: Callable[[], object], comparisons: int, rounds: int) -> dict[str, str]:
+    """Both in turn: the share of the bare product's speed, and speeds."""
+    pairs = [(seconds(bare), seconds(count)) for _ in range(rounds)]
+    ratios = sorted(a / b for a, b in pairs)
+    return {
+        "comparisons": str(comparisons), "rounds": str(rounds),
+        "share_of_product": f"{median(ratios):.3f}", "share_min": f"{ratios[0]:.3f}", "share_max": f"{ratios[-1]:.3f}",
+        "million_per_second": f"{comparisons / median(b for _, b in pairs) / 1e6:.1f}",
+        "product_million_per_second": f"{comparisons / median(a for a, _ in pairs) / 1e6:.1f}",
+    }  # fmt: skip
+
+
 def against_products(searched: int, in_gallery: int, dimension: int, rounds: int) -> None:
     """Beside the bare products."""
     gallery, others = people(in_gallery, dimension, 0)
@@ -124,15 +136,8 @@ def against_products(searched: int, in_gallery: int, dimension: int, rounds: int
     if fastest != "fp32":
         ways[f"{fastest}, FARs ≤ 1e-4"] = (SCREENS.get(fastest), fastest, False)
     for name, (screen, screen_name, roc) in ways.items():
-        bare, count = product(screen, probes, gallery), counting(screen_name, roc)
-        pairs = [(seconds(bare), seconds(count)) for _ in range(rounds)]
-        ratios = sorted(a / b for a, b in pairs)
-        row = {
-            "what": name, "dimension": str(dimension), "comparisons": str(comparisons), "rounds": str(rounds),
-            "share_of_product": f"{median(ratios):.3f}", "share_min": f"{ratios[0]:.3f}", "share_max": f"{ratios[-1]:.3f}",
-            "million_per_second": f"{comparisons / median(b for _, b in pairs) / 1e6:.1f}",
-            "product_million_per_second": f"{comparisons / median(a for a, _ in pairs) / 1e6:.1f}", "mib": f"{grown:.0f}",
-        }  # fmt: skip
+        row = beside_product(product(screen, probes, gallery), counting(screen_name, roc), comparisons, rounds)
+        row = {"what": name, "dimension": str(dimension), **row, "mib": f"{grown:.0f}"}
         print(row, flush=True)
         append_row("compare_all", row)
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from statistics import median
+from functools import partial
 
-import faiss  # type: ignore[import-not-found,import-untyped,unused-ignore]
+import faiss
 import numpy as np
 import torch
 
 from common import append_row, machine
-from compare_all import growth, people, product, seconds
+from compare_all import beside_product, growth, people, product
 from orthodrome.evaluation.scores import score_block, unit_vectors
 from orthodrome.evaluation.streaming import count_at_or_above, top_k
 from orthodrome.evaluation.streaming.screens import FLOAT32
@@ -48,14 +48,8 @@ def report(what: str, bare: Step, step: Step, comparisons: int, dimension: int, 
     """Print and keep one row."""
     bare()
     _, grown = growth(step)
-    pairs = [(seconds(bare), seconds(step)) for _ in range(rounds)]
-    ratios = sorted(a / b for a, b in pairs)
-    row = {
-        "what": what, "dimension": str(dimension), "comparisons": str(comparisons), "rounds": str(rounds),
-        "share_of_product": f"{median(ratios):.3f}", "share_min": f"{ratios[0]:.3f}", "share_max": f"{ratios[-1]:.3f}",
-        "million_per_second": f"{comparisons / median(b for _, b in pairs) / 1e6:.1f}",
-        "product_million_per_second": f"{comparisons / median(a for a, _ in pairs) / 1e6:.1f}", "mib": f"{grown:.0f}",
-    }  # fmt: skip
+    row = beside_product(bare, step, comparisons, rounds)
+    row = {"what": what, "dimension": str(dimension), **row, "mib": f"{grown:.0f}"}
     print(row, flush=True)
     append_row("search", row)
 
@@ -75,9 +69,9 @@ def main() -> None:
     units, index = unit_vectors(probes), flat_index(gallery)
     sizes = [10**power for power in range(1, len(str(given.gallery)))]
     print(machine())
-    steps: dict[str, Step] = {f"top {k}": lambda k=k: top_k(probes, gallery, k) for k in (1, 10)}  # type: ignore[misc]
-    steps |= {f"faiss {faiss.__version__} IndexFlatIP, top {k}": lambda k=k: index.search(units, k) for k in (1, 10)}  # type: ignore[misc]
-    steps["rank at growing distractors"] = lambda: count_at_or_above(probes, own, gallery, sizes)
+    steps: dict[str, Step] = {f"top {k}": partial(top_k, probes, gallery, k) for k in (1, 10)}
+    steps |= {f"faiss {faiss.__version__} IndexFlatIP, top {k}": partial(index.search, units, k) for k in (1, 10)}
+    steps["rank at growing distractors"] = partial(count_at_or_above, probes, own, gallery, sizes)
     for what, step in steps.items():
         report(what, product(FLOAT32, probes, gallery), step, given.probes * given.gallery, given.dimension, given.rounds)
 

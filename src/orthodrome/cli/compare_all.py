@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from orthodrome.pipeline.matching import LoadedSide
 
 
 def compare_all(
@@ -40,9 +43,8 @@ def compare_all(
     """
     from orthodrome.cli.output import remarks, saying, show_report
     from orthodrome.evaluation import compare_all as compare
-    from orthodrome.evaluation import streaming_memory, write_report
+    from orthodrome.evaluation import write_report
     from orthodrome.evaluation.report import check_folder
-    from orthodrome.evaluation.streaming.sides import comparison, count, side
     from orthodrome.files import check_writable
     from orthodrome.pipeline.matching import SideFiles, load_sides
     from orthodrome.training.telemetry import counting
@@ -54,20 +56,14 @@ def compare_all(
         files.append(SideFiles(gallery, gallery_labels, gallery_groups))
     first, *rest = load_sides(files)
     second = rest[0] if rest else None
-    sides = [side(given.vectors, given.labels, given.groups, "embeddings") for given in (first, *rest)]
-    counts = count(comparison(sides[0], sides[1] if rest else None))
-    memory = streaming_memory(first.vectors.shape[1], len(first.labels))
-    print(
-        f"{counts.counted + counts.excluded:,} comparisons; at most {memory / 2**20:,.0f} MiB a process beside the embeddings",
-        file=sys.stderr,
-    )
+    impostors = _announced(first, second)
     with counting(remarks(), "comparing") as progress:
         found = compare(
             first.vectors,
             first.labels,
             second.vectors if second else None,
             second.labels if second else None,
-            fars or _default_fars(counts.impostor, roc),
+            fars or _default_fars(impostors, roc),
             probe_groups=first.groups,
             gallery_groups=second.groups if second else None,
             roc=roc,
@@ -80,6 +76,21 @@ def compare_all(
     measured = " against ".join(file.name for file in (probes, gallery) if file)
     written = write_report(saying(found.to_report(), measured), out)
     show_report(found.summary(), written)
+
+
+def _announced(first: LoadedSide, second: LoadedSide | None) -> int:
+    """Says how many comparisons there are, and how much memory they will take. Returns the impostors."""
+    from orthodrome.evaluation import streaming_memory
+    from orthodrome.evaluation.streaming.sides import comparison, count, side
+
+    sides = [side(given.vectors, given.labels, given.groups, "embeddings") for given in (first, second) if given]
+    counts = count(comparison(sides[0], sides[1] if second else None))
+    memory = streaming_memory(first.vectors.shape[1], len(first.labels))
+    print(
+        f"{counts.counted + counts.excluded:,} comparisons; at most {memory / 2**20:,.0f} MiB a process beside the embeddings",
+        file=sys.stderr,
+    )
+    return counts.impostor
 
 
 def _default_fars(impostors: int, roc: bool) -> list[str]:
